@@ -1,0 +1,313 @@
+"""Memory over store: one read of an image, whichever level has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lightfast.cache.coherence import UNTRUSTED, Link, LinkState
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.missing import MissingIds
+from lightfast.cache.pages import in_own_pages
+from lightfast.cache.replacements import Replacements
+from lightfast.cache.singleflight import SingleFlight
+from lightfast.cache.warming import Warming
+from lightfast.errors import Missing, StoreUnavailable
+from lightfast.http.caching import CacheOutcome, Forward
+from lightfast.model import Change, Clock, Content, Meta, is_valid_id
+from lightfast.ports import FollowedStore
+from lightfast.tally import Histogram
+
+ENTRY_OVERHEAD = 4096
+"""What an entry holds beside its content, in bytes: metadata, prepared header blocks, cache node. Rounded up."""
+
+EXPIRY_TOLERANCE = 1.0
+"""Seconds by which an expiry may get later before a copy takes it over: Redis tells what remains, never twice the same.
+An earlier one is taken over at once, for nothing is served that has expired."""
+
+HIT = CacheOutcome(hit=True)
+STALE_HIT = CacheOutcome(hit=True, detail="stale-store-away")
+
+
+@dataclass(slots=True)
+class Entry:
+    """A copy in memory, and who vouches for it."""
+
+    meta: Meta
+    content: Content
+    epoch: int
+    """Of the link that has brought every change since the copy was verified (``Link.trusted_epoch``)."""
+    verified: float
+    """When the store was last asked about it. Unix seconds."""
+    prepared: dict[bytes, Any] = field(default_factory=dict)
+    """Whatever a faster way of answering keeps ready for each request target; goes with the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found, and how. ``content`` is ``None`` where only the metadata was asked for and the store was read.
+
+    ``store_seconds`` is what the store took, ``None`` where it was not asked for bytes, ``decode_seconds`` the part of
+    it that was decoding. ``age`` is for how many seconds the copy has not been verified, ``None`` unless it is served
+    as stale.
+    """
+
+    meta: Meta
+    content: Content | None
+    outcome: CacheOutcome
+    epoch: int = UNTRUSTED
+    store_seconds: float | None = None
+    decode_seconds: float = 0.0
+    age: float | None = None
+
+
+@dataclass(slots=True)
+class _Fill:
+    """A read of the store under way. A change that arrives meanwhile voids it: what it brings is not kept."""
+
+    epoch: int
+    begun: float
+    void: bool = False
+    news: Change | None = None
+    """The last change that was heard of meanwhile and says which version it made."""
+
+    def holds(self, meta: Meta) -> bool:
+        """Whether ``meta``, which was read, is still right as far as is known."""
+        return not self.void and (self.news is None or self.news.made(meta))
+
+
+class TieredCache:
+    """The memory cache over a store, kept coherent by the store's own changes.
+
+    While the link to the store is up, a copy is served without asking. Without it, the store is asked for the version;
+    while the store is away, a copy is served as stale for ``stale_if_error`` seconds after it was last verified.
+    What others have just stored is loaded before it is asked for, if ``warm``. Concurrent loads of one id are one
+    store read. All of it runs on one event loop and nothing here blocks it.
+    """
+
+    def __init__(
+        self,
+        store: FollowedStore,
+        memory: MemoryCache[str, Entry],
+        missing: MissingIds,
+        *,
+        stale_if_error: float,
+        warm: bool,
+        clock: Clock,
+        timer: Clock,
+    ) -> None:
+        self.memory = memory
+        self.link = Link(store, on_change=self._on_change, on_loss=missing.clear, clock=clock)
+        self.store_latency = Histogram()
+        self._store = store
+        self._missing = missing
+        self._stale_if_error = stale_if_error
+        self._clock = clock
+        self._timer = timer
+        self._loads: SingleFlight[str, Found] = SingleFlight()
+        self._version_requests: SingleFlight[str, Found] = SingleFlight()
+        self._fills: dict[str, list[_Fill]] = {}
+        self._replacements = Replacements()
+        self._warming = Warming(self.find, clock) if warm else None
+
+    @property
+    def joins(self) -> int:
+        """How many requests shared a store read that another had begun."""
+        return self._loads.joins + self._version_requests.joins
+
+    async def open(self) -> None:
+        await self.link.open()
+
+    async def close(self) -> None:
+        await self.link.close()
+        if self._warming is not None:
+            await self._warming.close()
+        await self._loads.close()
+        await self._version_requests.close()
+        self.memory.clear()
+
+    async def find(self, id: str) -> Found:
+        """The image with its bytes. Raises ``Missing``, ``BrokenRecord``, ``StoreUnavailable``."""
+        if self._clock() > self.link.turning_until:
+            await self.link.caught_up()
+        entry = self._entry(id)
+        if entry is None:
+            return await self._load(id, Forward.URI_MISS)
+        if entry.epoch == self.link.trusted_epoch:
+            return Found(entry.meta, entry.content, HIT)
+        return await self._reverify(entry) or await self._load(id, Forward.STALE)
+
+    async def find_meta(self, id: str) -> Found:
+        """The image's metadata, with its bytes only if they are in memory. Raises as ``find``."""
+        if self._clock() > self.link.turning_until:
+            await self.link.caught_up()
+        entry = self._entry(id)
+        if entry is not None:
+            if entry.epoch == self.link.trusted_epoch:
+                return Found(entry.meta, entry.content, HIT)
+            reverified = await self._reverify(entry)
+            if reverified is not None:
+                return reverified
+        return await self._version(id)
+
+    def trusted(self, id: str) -> Entry | None:
+        """The copy of ``id``, if it may be served without asking the store."""
+        entry = self.memory.get(id)
+        if entry is None or entry.epoch != self.link.trusted_epoch or entry.meta.is_expired(self._clock()):
+            return None
+        return entry
+
+    def drop(self, id: str) -> None:
+        """Forget everything about ``id``, reads under way included: what they bring may be older than the change."""
+        self._forget(id)
+        for fill in self._fills.get(id, ()):
+            fill.void = True
+
+    def _forget(self, id: str) -> None:
+        self.memory.remove(id)
+        self._missing.discard(id)
+        self._loads.forget(id)
+        self._version_requests.forget(id)
+
+    def drop_all(self) -> None:
+        """``drop`` for every id."""
+        for id in list(self._fills):
+            self.drop(id)
+        self.memory.clear()
+        self._missing.clear()
+
+    def _on_change(self, change: Change) -> None:
+        if change.id is None:
+            self.drop_all()
+            return
+        entry = self.memory.peek(change.id)
+        if change.etag is None:
+            self.drop(change.id)
+        elif entry is None or not change.made(entry.meta):
+            # What is being read now may be what the change has made: a write is often followed by a read at once.
+            self._forget(change.id)
+            for fill in self._fills.get(change.id, ()):
+                fill.news = change
+        if self._warming is not None and is_valid_id(change.id):
+            self._warming.heard_of(change.id)
+
+    def own_write(self, id: str) -> None:
+        """A write through this process begins: what is heard of it is no news."""
+        if self._warming is not None:
+            self._warming.leave_out(id)
+
+    def _entry(self, id: str) -> Entry | None:
+        now = self._clock()
+        if self._missing.contains(id, now):
+            raise Missing(id)
+        entry = self.memory.get(id)
+        if entry is not None and entry.meta.is_expired(now):
+            self.memory.remove(id)
+            return None
+        return entry
+
+    async def _reverify(self, entry: Entry) -> Found | None:
+        """Hold ``entry`` against the store's version; ``None`` if it was outdated, and is gone now."""
+        if self.link.state is LinkState.STORE_AWAY:
+            return self._stale(entry)
+        id = entry.meta.id
+        try:
+            current = await self._version(id)
+        except StoreUnavailable:
+            return self._stale(entry)
+        if current.meta.etag != entry.meta.etag:
+            if self.memory.peek(id) is entry:
+                self.memory.remove(id)
+            return None
+        if _renewed(entry.meta, current.meta):
+            entry.meta = current.meta
+            entry.prepared.clear()
+        entry.epoch = current.epoch
+        entry.verified = self._clock()
+        return Found(entry.meta, entry.content, HIT)
+
+    def _stale(self, entry: Entry) -> Found:
+        link = self.link
+        # Until the link was last alive it would have brought any change of what it vouched for.
+        verified = max(entry.verified, link.last_alive) if entry.epoch == link.epoch else entry.verified
+        age = max(0.0, self._clock() - verified)
+        if age > self._stale_if_error:
+            raise StoreUnavailable
+        return Found(entry.meta, entry.content, STALE_HIT, age=age)
+
+    async def _version(self, id: str) -> Found:
+        found, joined = await self._version_requests.do(id, lambda: self._ask_version(id))
+        if joined and not self._is_trusted(found):
+            # It was asked before this request began, so it may be older than a write that was acknowledged since.
+            # What is joined now was not. So at most one question per id is under way, however many wait.
+            found, _ = await self._version_requests.do(id, lambda: self._ask_version(id))
+        return found
+
+    async def _ask_version(self, id: str) -> Found:
+        with self._reading(id) as fill:
+            meta = await self.link.ask(self._store.head(id))
+        if meta is None:
+            self._not_there(id, fill)
+            raise Missing(id)
+        epoch = fill.epoch if fill.holds(meta) else UNTRUSTED
+        return Found(self._replacements.observe(meta), None, CacheOutcome(False, Forward.URI_MISS), epoch)
+
+    async def _load(self, id: str, forward: Forward) -> Found:
+        found, joined = await self._loads.do(id, lambda: self._fetch(id))
+        if joined and not self._is_trusted(found):
+            found, _ = await self._loads.do(id, lambda: self._fetch(id))  # for the reason given in _version
+        return replace(found, outcome=replace(found.outcome, forward=forward, collapsed=joined))
+
+    async def _fetch(self, id: str) -> Found:
+        started = self._timer()
+        with self._reading(id) as fill:
+            image = await self.link.ask(self._store.get(id))
+        if image is None:
+            self._not_there(id, fill)
+            raise Missing(id)
+        seconds = self._timer() - started
+        self.store_latency.observe(seconds)
+        holds = fill.holds(image.meta)
+        meta = self._replacements.observe(image.meta)
+        stored = holds and self._keep(meta, image.content, fill)
+        outcome = CacheOutcome(False, Forward.URI_MISS, stored=stored)
+        epoch = fill.epoch if holds else UNTRUSTED
+        return Found(meta, image.content, outcome, epoch, seconds, image.decode_seconds)
+
+    def _keep(self, meta: Meta, content: bytes, fill: _Fill) -> bool:
+        size = len(content) + ENTRY_OVERHEAD
+        if not self.memory.admits(size):
+            return False
+        return self.memory.put(meta.id, Entry(meta, in_own_pages(content), fill.epoch, fill.begun), size)
+
+    def _is_trusted(self, found: Found) -> bool:
+        return found.epoch == self.link.trusted_epoch
+
+    def _not_there(self, id: str, fill: _Fill) -> None:
+        if fill.void or fill.news is not None:
+            return
+        self.memory.remove(id)
+        if fill.epoch == self.link.trusted_epoch:
+            self._missing.add(id, self._clock())
+
+    @contextmanager
+    def _reading(self, id: str) -> Iterator[_Fill]:
+        fill = _Fill(max(self.link.trusted_epoch, UNTRUSTED), self._clock())
+        fills = self._fills.setdefault(id, [])
+        fills.append(fill)
+        try:
+            yield fill
+        finally:
+            fills.remove(fill)
+            if not fills:
+                del self._fills[id]
+
+
+def _renewed(known: Meta, current: Meta) -> bool:
+    """Whether the same bytes have other metadata now: stored again, or given another time to live."""
+    if known.expires is None or current.expires is None:
+        return known.expires != current.expires or known.replaced != current.replaced
+    later = current.expires - known.expires
+    return not 0 <= later <= EXPIRY_TOLERANCE or known.replaced != current.replaced

@@ -1,0 +1,237 @@
+"""Memory over a store that can be held back at any point: what wins when a change and a read meet."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.faults.recorder import md5
+
+from lightfast.cache.coherence import LinkState
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.missing import MissingIds
+from lightfast.cache.tiered import TieredCache
+from lightfast.errors import Missing, StoreUnavailable
+from lightfast.model import Draft
+from lightfast.stores.memory import MemoryStore
+
+
+class HeldStore(MemoryStore):
+    """A store whose answers wait after they were made, whose link can be lost, and which can be away."""
+
+    def __init__(self, clock):
+        super().__init__(max_bytes=1 << 20, clock=clock)
+        self.heads = self.gets = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked = asyncio.Event()
+        self.away = False
+        self._lost = None
+
+    async def get(self, id):
+        self.gets += 1
+        return await self._held(await super().get(id))
+
+    async def head(self, id):
+        self.heads += 1
+        return await self._held(await super().head(id))
+
+    async def ping(self):
+        if self.away:
+            raise StoreUnavailable
+
+    async def _held(self, answer):
+        self.asked.set()
+        await self.answering.wait()
+        if self.away:
+            raise StoreUnavailable
+        return answer
+
+    def hold(self):
+        self.answering.clear()
+        self.asked.clear()
+
+    async def follow(self, observer):
+        if self.away:
+            raise StoreUnavailable
+        self._lost = asyncio.get_running_loop().create_future()
+        following = asyncio.ensure_future(super().follow(observer))
+        try:
+            await self._lost
+        finally:
+            following.cancel()
+        raise StoreUnavailable
+
+    def lose(self):
+        self._lost.set_result(None)
+
+
+@pytest.fixture
+async def store(clock):
+    return HeldStore(clock)
+
+
+@pytest.fixture
+async def tier(store, clock):
+    memory = MemoryCache(1 << 20)
+    tier = TieredCache(store, memory, MissingIds(1.0), stale_if_error=10, warm=False, clock=clock, timer=clock)
+    await tier.open()
+    yield tier
+    store.answering.set()
+    await tier.close()
+
+
+async def put(store, content, id="id", ttl=0):
+    await store.put(Draft(id, content, md5(content), "image/png", 1, 1), ttl)
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what it looks at is no event
+            await asyncio.sleep(0.001)
+
+
+async def relink(store, tier):
+    epoch = tier.link.epoch
+    store.lose()
+    await until(lambda: tier.link.epoch > epoch and tier.link.state is LinkState.LINKED)
+
+
+async def test_a_change_during_a_load_wins(store, tier):
+    await put(store, b"old")
+    store.hold()
+    loading = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await put(store, b"new")
+    later = asyncio.create_task(tier.find("id"))
+    await until(lambda: store.gets == 2)
+    store.answering.set()
+    assert (await loading).content == b"old"  # it asked before the change
+    assert (await later).content == b"new"
+    assert (await tier.find("id")).content == b"new"
+    assert store.gets == 2
+
+
+async def test_a_flush_during_a_load_wins(store, tier):
+    await put(store, b"old")
+    store.hold()
+    loading = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    tier.drop_all()
+    store.answering.set()
+    await loading
+    assert len(tier.memory) == 0
+
+
+async def test_a_change_while_an_id_is_found_missing_wins(store, tier):
+    store.hold()
+    loading = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await put(store, b"new")
+    store.answering.set()
+    with pytest.raises(Missing):
+        await loading
+    assert (await tier.find("id")).content == b"new"
+
+
+async def test_what_was_loaded_over_a_lost_link_is_verified_again(store, tier):
+    await put(store, b"old")
+    store.hold()
+    loading = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await relink(store, tier)
+    store.answering.set()
+    await loading
+    assert store.heads == 0
+    await tier.find("id")
+    await tier.find("id")
+    assert (store.heads, store.gets) == (1, 1)
+
+
+async def test_a_request_never_joins_a_question_older_than_itself_without_a_link(store, tier):
+    await put(store, b"old")
+    await tier.find("id")
+    epoch = tier.link.epoch
+    store.away = True
+    store.lose()
+    await until(lambda: tier.link.state is LinkState.STORE_AWAY)
+    store.away = False
+    tier.link.state = LinkState.UNLINKED  # as if the store answered while its changes can't be followed
+    store.hold()
+    first = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await MemoryStore.put(store, Draft("id", b"new", md5(b"new"), "image/png", 1, 1), 0)
+    second = [asyncio.create_task(tier.find("id")) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert store.heads == 1
+    assert tier.link.epoch == epoch
+    store.answering.set()
+    assert (await first).content == b"old"
+    assert {(await one).content for one in second} == {b"new"}
+    assert store.heads == 2  # all who joined shared the next one
+    assert store.gets <= 3
+
+
+async def test_ten_thousand_requests_after_a_new_link_are_one_question(store, tier):
+    await put(store, b"old")
+    await tier.find("id")
+    await relink(store, tier)
+    store.hold()
+    asking = [asyncio.create_task(tier.find("id")) for _ in range(10_000)]
+    await store.asked.wait()
+    store.answering.set()
+    assert all(found.outcome.hit for found in await asyncio.gather(*asking))
+    assert (store.heads, store.gets) == (1, 1)
+
+
+async def test_a_change_during_a_version_request_wins(store, tier):
+    await put(store, b"old")
+    await tier.find("id")
+    await relink(store, tier)
+    store.hold()
+    asking = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await put(store, b"new")
+    store.answering.set()
+    await asking
+    assert (await tier.find("id")).content == b"new"
+
+
+async def test_an_earlier_expiry_is_taken_over_to_the_millisecond(store, tier, clock):
+    await put(store, b"same", ttl=10)
+    await tier.find("id")
+    await relink(store, tier)
+    store._observers.clear()  # what comes now is not told of
+    await put(store, b"same", ttl=9.5)
+    await tier.find("id")
+    clock.advance(9.6)
+    with pytest.raises(Missing):
+        await tier.find("id")
+
+
+async def test_copies_age_from_the_last_sign_of_life(store, tier, clock):
+    await put(store, b"old")
+    await tier.find("id")
+    clock.advance(5)
+    tier.link.alive(2.0)  # asked for two seconds ago: what happened since may still be on its way
+    store.away = True
+    store.lose()
+    await until(lambda: tier.link.state is LinkState.STORE_AWAY)
+    clock.advance(1)
+    assert (await tier.find("id")).age == pytest.approx(3)
+    clock.advance(7.5)
+    with pytest.raises(StoreUnavailable):
+        await tier.find("id")
+
+
+async def test_a_question_under_way_ends_when_the_store_is_found_to_be_away(store, tier):
+    await put(store, b"old")
+    store.hold()
+    asking = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    store.away = True
+    store.lose()
+    with pytest.raises(StoreUnavailable):
+        await asking
+    with pytest.raises(StoreUnavailable):
+        await tier.find("other")
