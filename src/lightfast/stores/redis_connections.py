@@ -1,0 +1,264 @@
+"""The connections to a Redis or Valkey server: bounded, timed, and retried only where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+from redis.maint_notifications import MaintNotificationsConfig
+
+from lightfast.errors import LightfastError, SettingsError, StoreFull, StoreUnavailable
+from lightfast.stores.redis_keys import Command, Reply, value
+
+READ_SIZE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection in use. ``asking``: for a key that is moving to this node of a cluster, which has to be said."""
+
+    connection: AbstractConnection
+    patience: float
+    """Seconds for which the replies to one exchange are waited for."""
+    asking: bool = False
+
+
+Exchange = Callable[[Line, Sequence[Command]], Awaitable[Sequence[Reply]]]
+
+
+class Moving(Exception):
+    """The keys of a transaction are on their way from one node of a cluster to another; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the connections to one server. ``connect_timeout`` includes the wait for one of ``max_connections``,
+    ``read_timeout`` is for the replies to one exchange; both in seconds."""
+
+    max_connections: int
+    connect_timeout: float
+    read_timeout: float
+
+
+class Connections:
+    """A bounded pool of connections to a server. ``options`` are the client's, its address among them.
+
+    Raises ``SettingsError`` for options that can't be used, without repeating them: one may be a password.
+    """
+
+    def __init__(self, options: dict[str, Any], limits: Limits) -> None:
+        self._make_pool = _pool_factory(options, limits)
+        self._limits = limits
+        self._pool: BlockingConnectionPool | None = None
+
+    def open(self) -> None:
+        """Get ready; connections are made when they are needed."""
+        if self._pool is None:
+            self._pool = self._make_pool()
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with translated():
+                await pool.disconnect()
+
+    async def renew(self) -> None:
+        """Let go of every connection; new ones are made when they are needed."""
+        pool = self._pool
+        if pool is not None:
+            self._pool = self._make_pool()
+            with translated():
+                await pool.disconnect(inuse_connections=False)
+
+    async def read(self, exchange: Exchange, commands: Sequence[Command]) -> Sequence[Reply]:
+        """Ask once more over another connection if the first one broke: what is asked twice does no harm."""
+        try:
+            async with self.line() as line:
+                return await exchange(line, commands)
+        except ConnectionError as error:
+            if not is_broken(error):
+                raise
+        async with self.line() as line:
+            return await exchange(line, commands)
+
+    @asynccontextmanager
+    async def dedicated(self, deadline: float) -> AsyncIterator[AbstractConnection]:
+        """A connection outside the pool, closed at the end; connected by ``deadline``, a time of the event loop."""
+        if self._pool is None:
+            raise StoreUnavailable("The store is not open.")
+        connection: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            yield connection
+        finally:
+            await asyncio.shield(connection.disconnect(nowait=True))
+
+    @asynccontextmanager
+    async def line(self, asking: bool = False) -> AsyncIterator[Line]:
+        """A connection from the pool; not to be used again after an error, for replies may be on their way."""
+        if self._pool is None:
+            raise StoreUnavailable("The store is not open.")
+        pool = self._pool
+        async with _in_time(self._limits.connect_timeout):
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # decorated without types
+        try:
+            yield Line(connection, self._limits.read_timeout, asking)
+        except BaseException:
+            await asyncio.shield(connection.disconnect(nowait=True))
+            raise
+        finally:
+            await asyncio.shield(pool.release(connection))
+            if pool is not self._pool:
+                await asyncio.shield(connection.disconnect(nowait=True))
+
+
+def is_broken(error: ConnectionError) -> bool:
+    """Whether another connection may do better: those that were refused are of classes of their own."""
+    return type(error) is ConnectionError
+
+
+async def exchange(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
+    """Send ``commands`` at once and read a reply to each; error replies are values."""
+    if not line.asking:
+        return await _round_trip(line, commands)
+    asked: list[Command] = [word for command in commands for word in (("ASKING",), command)]
+    return (await _round_trip(line, asked))[1::2]
+
+
+async def exchange_atomically(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
+    """``exchange`` within one transaction: every reply is about the same moment."""
+    replies = await _transaction(line, commands)
+    if any(isinstance(reply, OutOfMemoryError) for reply in replies):
+        # A full server takes no transaction, not even one that only reads. Without one, a change may come in
+        # between; at worst the bytes of one version are paired with the expiry of the next.
+        return await exchange(line, commands)
+    outcome: Sequence[Reply] = [value(reply) for reply in replies][-1]
+    return outcome
+
+
+async def commit(line: Line, commands: Sequence[Command]) -> bool:
+    """Execute ``commands`` if nothing that is watched has changed; whether that was so. Raises ``Moving``."""
+    if not line.connection.is_connected:
+        # It was closed from elsewhere. The client would connect again, and the new connection watches nothing.
+        raise ConnectionError("closed while a key was watched")
+    try:
+        outcome = [value(reply) for reply in await _transaction(line, commands)][-1]
+    except MovedError:
+        raise
+    except (AskError, TryAgainError) as error:
+        raise Moving from error
+    for reply in outcome or ():
+        value(reply)
+    return outcome is not None
+
+
+async def _transaction(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
+    # ASKING holds for the next command, and from MULTI on for the whole transaction.
+    asking: Sequence[Command] = [("ASKING",)] if line.asking else []
+    return await _round_trip(line, [*asking, ("MULTI",), *commands, ("EXEC",)])
+
+
+async def _round_trip(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
+    connection = line.connection
+    replies: list[Reply] = []
+    async with _in_time(line.patience):
+        await connection.send_packed_command(connection.pack_commands(commands))
+        for _ in commands:
+            try:
+                replies.append(await connection.read_response())
+            except ResponseError as error:
+                replies.append(error)
+    return replies
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    """Raise the client's ``TimeoutError`` unless what is done here is done within ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except builtins.TimeoutError as error:
+        raise TimeoutError from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the client raises as the fact that it is; addresses stay in the chained cause."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise _fact(error) from error
+
+
+def _fact(error: RedisError | OSError) -> LightfastError:
+    match error:
+        case OutOfMemoryError():
+            return StoreFull()
+        case AuthenticationError() | AuthorizationError() | NoPermissionError():
+            return StoreUnavailable(
+                "The store does not let this server in: its user or password is wrong, or its rights."
+            )
+        case ReadOnlyError():
+            return StoreUnavailable("The store can't be written at the moment: it is a replica.")
+        case BusyLoadingError() | ClusterDownError():
+            return StoreUnavailable("The store is not ready yet.")
+        case AskError() | TryAgainError():
+            return StoreUnavailable("The store is moving this image at the moment.")
+        case TimeoutError():
+            return StoreUnavailable("The store did not answer in time.")
+        case ResponseError():
+            return StoreUnavailable("The store answered with an error.")
+    return StoreUnavailable()
+
+
+def _pool_factory(options: dict[str, Any], limits: Limits) -> Callable[[], BlockingConnectionPool]:
+    """Check ``options`` now, connect later.
+
+    Time-outs are kept here, not by the client: it sends with ``asyncio.wait_for``, which loses a cancellation that
+    comes while it is done in Python 3.11 (CPython issue 86296), so that a task lives on which was told to end.
+    """
+    options = options | {
+        "protocol": 3,
+        "decode_responses": False,
+        "socket_connect_timeout": limits.connect_timeout,
+        "socket_timeout": None,
+        "socket_read_size": READ_SIZE,
+    }
+
+    def make() -> BlockingConnectionPool:
+        return BlockingConnectionPool(
+            max_connections=limits.max_connections,
+            timeout=limits.connect_timeout,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+            **options,
+        )
+
+    try:
+        pool = make()
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError) as error:
+        raise SettingsError("The Redis URL can't be used: its port, its database or an option is wrong.") from error
+    return make
