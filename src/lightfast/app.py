@@ -1,0 +1,337 @@
+"""The composition root: the only room that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fastapi import APIRouter
+from starlette.routing import NoMatchFound
+
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.missing import MissingIds
+from lightfast.cache.tiered import Entry, TieredCache
+from lightfast.errors import InvalidRequest, LightfastError, Missing, SettingsError
+from lightfast.http.caching import CachePolicy
+from lightfast.ingest import Ingest
+from lightfast.model import (
+    ALWAYS,
+    ID_PATTERN,
+    Image,
+    Info,
+    Listing,
+    Meta,
+    Precondition,
+    Sighting,
+    describe,
+    is_valid_id,
+)
+from lightfast.ports import FollowedStore
+from lightfast.serving import Serving
+from lightfast.settings import Settings, load_settings
+from lightfast.stores.memory import MemoryStore
+from lightfast.stores.redis import SCHEMES, RedisStore
+from lightfast.stores.sqlite import SqliteStore
+from lightfast.sync import SyncImages
+from lightfast.tally import Reads
+from lightfast.units import MAX_DURATION, parse_duration
+from lightfast.watching import sightings
+from lightfast.web.body import Uploads
+from lightfast.web.cors import CorsPolicy
+from lightfast.web.image_metrics import image_samples
+from lightfast.web.metrics import Sample
+from lightfast.web.reading import Reading
+from lightfast.web.routes import image_router
+
+MEMORY_STORE_BYTES = 1024 * 1024 * 1024
+
+clock = time.time
+timer = time.perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists while the store is open, all on one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    store: FollowedStore
+    tier: TieredCache
+    serving: Serving
+    ingest: Ingest
+
+
+class Lightfast:
+    """Stores and serves images, in a FastAPI app or on its own.
+
+    ::
+
+        images = Lightfast("redis://localhost:6379/0")
+        app = FastAPI(lifespan=images.lifespan)
+        app.include_router(images.router)
+
+    ``store`` is a URL (``sqlite:///path/file.db``, ``memory://``, ``redis://``, ``redis+cluster://``,
+    ``redis+sentinel://``, each of the last three also with ``rediss`` for TLS). Every setting of
+    ``lightfast.settings.Settings`` can be given by name; what isn't is read from ``LIGHTFAST_*`` in the environment.
+    An app with a lifespan of its own enters ours inside it: ``async with images.lifespan(app): …``. Scripts use
+    ``async with Lightfast(…) as images:`` or ``images.sync``. Raises ``SettingsError`` for what can't be used.
+    """
+
+    def __init__(self, store: str | None = None, **settings: Any) -> None:
+        self.settings = load_settings(store=store, **settings)
+        self._policy = CachePolicy(
+            browser_ttl=self.settings.browser_ttl,
+            immutable=self.settings.browser_immutable,
+            missing_ttl=self.settings.missing_ttl,
+        )
+        self._running: _Running | None = None
+        self._reads = Reads()
+        self._read_name = f"lightfast_image_{next(_instances)}"
+        self._path_prefix = ""
+        self._store = make_store(self.settings)
+        self.router = self._build_router()
+        """FastAPI router with every route of an image; include it under any prefix."""
+        self.sync = SyncImages(self)
+        """The same methods for code that is not async."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that Lightfast is open on, if it is open."""
+        return self._running.loop if self._running is not None else None
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Open for as long as ``app`` runs. Raises ``SettingsError`` where the store can't be opened."""
+        self._path_prefix = self._find_prefix(app)
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def open(self) -> None:
+        """Open the store on the running event loop. Raises ``SettingsError``; ``LightfastError`` if open already."""
+        if self._running is not None:
+            raise LightfastError("This Lightfast is open already.")
+        settings, store = self.settings, self._store
+        await store.open()
+        memory: MemoryCache[str, Entry] = MemoryCache(settings.memory, settings.memory_entries)
+        missing = MissingIds(settings.missing_ttl)
+        tier = TieredCache(
+            store,
+            memory,
+            missing,
+            stale_if_error=settings.stale_if_error,
+            warm=settings.warm,
+            clock=clock,
+            timer=timer,
+        )
+        await tier.open()
+        self._running = _Running(
+            loop=asyncio.get_running_loop(),
+            store=store,
+            tier=tier,
+            serving=Serving(tier, self._policy, clock=clock, timer=timer),
+            ingest=Ingest(store, tier, ttl=settings.ttl, max_bytes=settings.max_upload, max_pixels=settings.max_pixels),
+        )
+
+    async def close(self) -> None:
+        """Finish the writes under way and close the store. Closing twice is fine."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.ingest.close()
+            await running.tier.close()
+            await running.store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def put(
+        self,
+        data: bytes,
+        *,
+        id: str | None = None,
+        ttl: float | str | None = None,
+        media_type: str | None = None,
+        precondition: Precondition = ALWAYS,
+    ) -> Info:
+        """Store an image and describe it; ``.url`` of the answer is what to hand out.
+
+        ``id``: 1 to 128 of ``A-Z a-z 0-9 . _ -`` without a dot in front; none: an unguessable one is made.
+        ``ttl``: seconds or text like ``"2h"``, ``0`` = for ever; none: the setting. ``media_type``: what the bytes
+        should be, if known. ``precondition``: what must hold of the current version.
+
+        Raises ``InvalidRequest``, ``TooLarge``, ``UnsupportedMediaType``, ``InvalidImage``, ``PreconditionFailed``,
+        ``StoreFull``, ``StoreUnavailable``.
+        """
+        seconds = _seconds(ttl)
+        info, _ = await self.publish(data, id=id, ttl=seconds, media_type=media_type, precondition=precondition)
+        return info
+
+    async def publish(
+        self, data: bytes, *, id: str | None, ttl: float | None, media_type: str | None, precondition: Precondition
+    ) -> tuple[Info, bool]:
+        """As ``put``, with ``ttl`` in seconds; also tells whether the id named nothing before."""
+        if id is not None:
+            _check_id(id)
+        stored = await self._open.ingest.put(
+            bytes(data), id=id, declared=media_type, ttl=ttl, precondition=precondition
+        )
+        return self._describe(stored.meta), stored.created
+
+    async def get(self, id: str) -> Image | None:
+        """The image with its bytes (``.content``) and ``.meta``, from memory where it is there; ``None`` if missing.
+
+        Raises ``InvalidRequest``, ``BrokenRecord``, ``StoreUnavailable``.
+        """
+        _check_id(id)
+        try:
+            found = await self._open.tier.find(id)
+        except Missing:
+            return None
+        return Image(found.meta, bytes(found.content or b""))
+
+    async def info(self, id: str) -> Info | None:
+        """Describe an image; ``None`` if missing. Raises as ``get``."""
+        _check_id(id)
+        try:
+            return self._describe((await self._open.tier.find_meta(id)).meta)
+        except Missing:
+            return None
+
+    async def delete(self, id: str, *, precondition: Precondition = ALWAYS) -> bool:
+        """Remove an image; whether there was one. Raises ``InvalidRequest``, ``PreconditionFailed``,
+        ``StoreUnavailable``."""
+        _check_id(id)
+        return await self._open.ingest.delete(id, precondition)
+
+    async def list(self, cursor: str | None = None, limit: int = 100) -> Listing:
+        """Describe images page by page: pass the ``cursor`` of the page before. Raises ``InvalidRequest``,
+        ``StoreUnavailable``."""
+        if limit < 1:
+            raise InvalidRequest("limit: a page holds at least one image.")
+        page = await self._open.tier.link.ask(self._open.store.list(cursor, limit))
+        return Listing(tuple(self._describe(meta) for meta in page.items), page.cursor)
+
+    async def url(self, id: str) -> str:
+        """The URL of the image's current version, which caches may keep for ever. Raises ``Missing`` and as ``get``."""
+        _check_id(id)
+        return self._url((await self._open.tier.find_meta(id)).meta)
+
+    async def ping(self) -> None:
+        """Return if the store answers, else raise ``StoreUnavailable``."""
+        await self._open.tier.link.ask(self._open.store.ping())
+
+    def link_state(self) -> str:
+        """``linked``, ``unlinked`` or ``store-away``: whether memory may be trusted without asking the store."""
+        return self._open.tier.link.state.value
+
+    def allocations(self) -> int:
+        """Grows whenever images are read or stored; for those who tidy the heap."""
+        return sum(self._open.tier.store_latency.counts) + self._open.ingest.writes
+
+    def samples(self) -> Sequence[Sample]:
+        """This process's numbers, for ``lightfast.web.metrics.render``."""
+        return image_samples(self._reads, self._open.tier)
+
+    def watch(self) -> AsyncIterator[Sighting]:
+        """The store's changes as they arrive, whoever makes them, for ever: for debugging an invalidation."""
+        return sightings(self._open.store, clock)
+
+    @property
+    def _open(self) -> _Running:
+        if self._running is None:
+            raise LightfastError(
+                "Lightfast is not open: give the app lifespan=images.lifespan, or use 'async with images:'."
+            )
+        return self._running
+
+    def _build_router(self) -> APIRouter:
+        settings = self.settings
+        cors = CorsPolicy(settings.cors_origins)
+        self.reading = Reading(lambda: self._open.serving, self._policy, cors, clock, self._reads)
+        return image_router(
+            self.reading,
+            self,
+            Uploads(settings.max_upload),
+            policy=self._policy,
+            token=settings.write_token,
+            clock=clock,
+            read_name=self._read_name,
+        )
+
+    def _find_prefix(self, app: Any) -> str:
+        """The prefix under which ``app`` includes the router."""
+        try:
+            path = str(app.url_path_for(self._read_name, id="-"))
+        except (AttributeError, NoMatchFound):
+            return ""
+        return str(getattr(app, "root_path", "")).rstrip("/") + path.removesuffix("/images/-")
+
+    def _url(self, meta: Meta) -> str:
+        base = (self.settings.public_url or "").rstrip("/") or self._path_prefix
+        return f"{base}/images/{meta.id}?v={meta.etag}"
+
+    def _describe(self, meta: Meta) -> Info:
+        return describe(meta, self._url(meta))
+
+
+_instances = itertools.count(1)
+
+
+def make_store(settings: Settings) -> FollowedStore:
+    """The store that ``settings.store`` names. Raises ``SettingsError``."""
+    url = settings.store
+    match url.partition(":")[0]:
+        case "sqlite":
+            return SqliteStore(
+                _sqlite_path(url), remember_deleted=settings.browser_ttl, poll_interval=settings.sqlite_poll
+            )
+        case scheme if scheme in SCHEMES:
+            return RedisStore(
+                url,
+                prefix=settings.redis_prefix,
+                format=settings.redis_format,
+                remember_deleted=settings.browser_ttl,
+            )
+        case "memory":
+            return MemoryStore(max_bytes=MEMORY_STORE_BYTES, remember_deleted=settings.browser_ttl)
+        case scheme:
+            raise SettingsError(
+                f"{scheme!r} is no kind of store; use sqlite:///file.db, redis://host:6379/0 (or rediss://, "
+                "redis+cluster://, redis+sentinel://) or memory://"
+            )
+
+
+def _sqlite_path(url: str) -> Path:
+    if not url.startswith("sqlite:///") or url == "sqlite:///":
+        raise SettingsError("a SQLite store is sqlite:///relative.db or, with four slashes, sqlite:////absolute.db")
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _seconds(ttl: float | str | None) -> float | None:
+    if isinstance(ttl, str):
+        try:
+            return parse_duration(ttl)
+        except ValueError as error:
+            raise InvalidRequest(f"ttl: {error}") from error
+    if ttl is not None and not 0 <= ttl <= MAX_DURATION:
+        raise InvalidRequest("ttl: a time to live is 0 (for ever) or a number of seconds above it.")
+    return ttl
+
+
+def _check_id(id: str) -> None:
+    if not is_valid_id(id):
+        raise InvalidRequest(f"This can't be the id of an image; one matches {ID_PATTERN}.")

@@ -1,0 +1,93 @@
+"""Settings: ``LIGHTFAST_*`` in the environment → one frozen, validated value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lightfast.errors import SettingsError
+from lightfast.units import parse_duration, parse_size
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _bytes(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations read like ``2h`` or ``90`` (seconds), sizes like ``50MiB``."""
+
+    model_config = SettingsConfigDict(env_prefix="LIGHTFAST_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; any other than loopback needs a write token.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes; each has a memory cache of its own.")
+    store: str = Field(
+        "sqlite:///lightfast.db", description="Where images are kept: the URL of a sqlite, redis or memory store."
+    )
+    memory: Bytes = Field(50 * 1024 * 1024, description="Bound of the memory cache in bytes, per worker.")
+    memory_entries: int | None = Field(None, ge=1, description="Bound of the memory cache in images.")
+    ttl: Seconds = Field(7200.0, description="Time to live of an image that is stored without one; 0 = for ever.")
+    missing_ttl: Seconds = Field(1.0, description="How long a missing id is remembered, here and by other caches.")
+    warm: bool = Field(True, description="Whether to load what others have just stored before it is asked for.")
+    stale_if_error: Seconds = Field(300.0, description="How long a copy is served while the store does not answer.")
+    sqlite_poll: Seconds = Field(0.02, gt=0, description="Time between two looks for other processes' changes.")
+    browser_ttl: Seconds = Field(3600.0, description="How long browsers keep an image under its bare URL.")
+    browser_immutable: bool = Field(True, description="Whether browsers skip revalidation on reload meanwhile.")
+    max_upload: Bytes = Field(25 * 1024 * 1024, description="Largest image accepted, in bytes.")
+    max_pixels: int = Field(50_000_000, gt=0, description="Largest image accepted, in pixels.")
+    write_token: str | None = Field(None, min_length=1, description="Bearer token for writing and listing.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
+        description="Origin and path put before /images/… in URLs, such as https://img.example.com.",
+    )
+    cors_origins: Words = Field(("*",), description="Origins whose scripts may read images; * = all, empty = none.")
+    redis_format: Literal["hash", "json"] = Field("hash", description="json: write the records existing apps read.")
+    redis_prefix: str = Field("image:", min_length=1, description="What stands before the id in a Redis key.")
+    log: Literal["off", "console", "json"] = Field("console", description="Access log on standard error.")
+    log_hits: float = Field(1.0, ge=0, le=1, description="Share of the answers from memory that the log has lines for.")
+    keep_alive: Seconds = Field(75.0, description="How long an idle connection is kept.")
+    head_timeout: Seconds = Field(10.0, description="How long a client may take to send the head of a request.")
+    send_timeout: Seconds = Field(60.0, description="How long a client may take to accept the next byte.")
+    max_requests: int = Field(1000, ge=1, description="Requests under way at the same time, per worker.")
+    shutdown_grace: Seconds = Field(30.0, description="How long requests under way may take after SIGTERM.")
+
+    @model_validator(mode="after")
+    def _one_memory_store_per_process(self) -> Settings:
+        if self.workers > 1 and self.store.startswith("memory:"):
+            raise ValueError("memory:// can't be shared by several workers; use sqlite:// or redis://, or one worker")
+        return self
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The environment's settings with ``overrides`` on top; ``None`` means not given.
+
+    Raises ``SettingsError`` with one line for each setting that can't be used.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # validated by pydantic, whatever their type
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: object) -> str:
+    assert isinstance(item, dict)  # noqa: S101  # pydantic's ErrorDetails
+    name = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"LIGHTFAST_{name.upper()}: {message}" if name else message

@@ -1,0 +1,131 @@
+"""What one server keeps ready for its hot path: prepared answers by request target, and the memory of header blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from uvicorn.config import Config
+
+from lightfast.cache.coherence import Link
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.tiered import Entry, TieredCache
+from lightfast.http.dates import format_http_date
+from lightfast.serving import Headers, Heads
+from lightfast.tally import Reads
+from lightfast.web.plain import Plain, read_block
+from lightfast.web.upkeep import ConnectionLimits, Upkeep
+
+MAX_TARGETS = 20_000
+MAX_TARGETS_OF_ONE = 4
+"""An image has two targets; a path in front of it can be written in any number of ways."""
+
+MAX_BLOCKS = 1_000
+MAX_BLOCK = 4096
+"""Bytes. A longer header block is read each time."""
+
+UNREAD = Plain(None, False, False)
+"""Stands for a header block that was not read before."""
+
+LogHit = Callable[[float, str, bytes, int, int, object], None]
+"""Time, method, target, status, bytes and client of an answer from memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The heads of the answers to one target, from behind the Date to the empty line."""
+
+    whole: bytes
+    unchanged: bytes
+    etag: str
+    until: float
+    """Unix seconds until which they are right."""
+    names_origin: bool
+    """Whether a request with Origin is answered otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the image of a target is, if it is in memory."""
+
+    id: str
+    memory: MemoryCache[str, Entry]
+    link: Link
+    reads: Reads
+
+
+class HotAnswers:
+    """One for each server (a uvicorn ``Config``): what it answers without asking its application."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.places: dict[bytes, Place] = {}
+        self.log_hit: LogHit | None = None
+        self.upkeep = Upkeep(limits)
+        self.draining = False
+        """Whether the server ends: each connection is told so with its next answer, which takes the full path."""
+        self.blocks: dict[bytes, Plain | None] = {}
+        """What was read in header blocks before; ``None`` where they are not plain."""
+        self.second = self.next_second = 0
+        self.ok = self.not_modified = b""
+        """How a 200 and a 304 begin from ``second`` until ``next_second`` (Unix seconds)."""
+
+    def keep(
+        self, target: bytes, id: str, tier: TieredCache, reads: Reads, heads: Heads, more: Headers, names_origin: bool
+    ) -> None:
+        """Answer plain requests for ``target`` with ``heads`` and ``more`` from now on, while they are right."""
+        if self.draining:
+            return
+        if len(heads.entry.prepared) >= MAX_TARGETS_OF_ONE:
+            heads.entry.prepared.clear()
+        heads.entry.prepared[target] = Prepared(
+            whole=_lines([*heads.whole, *more]),
+            unchanged=_lines([*heads.unchanged, *more]),
+            etag=heads.entry.meta.etag,
+            until=heads.until,
+            names_origin=names_origin,
+        )
+        self.places[target] = Place(id, tier.memory, tier.link, reads)
+        if len(self.places) > MAX_TARGETS:
+            del self.places[next(iter(self.places))]
+
+    def drain(self) -> None:
+        """Leave all answers to the full path from now on."""
+        self.draining = True
+        self.places.clear()
+
+    def read_block(self, block: bytes) -> Plain | None:
+        """``plain.read_block``, remembered: a browser repeats its block for every picture of a page."""
+        plain = read_block(block)
+        if len(block) <= MAX_BLOCK:
+            if len(self.blocks) >= MAX_BLOCKS:
+                self.blocks.clear()
+            self.blocks[block] = plain
+        return plain
+
+    def begin_second(self, now: float, server_headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Prepare how answers begin in the second of ``now``: status line, the server's own fields, Date."""
+        self.second = math.floor(now)
+        self.next_second = self.second + 1
+        fields = [*server_headers]
+        if not any(name.lower() == b"date" for name, _ in fields):
+            fields.append((b"date", format_http_date(self.second).encode()))
+        lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.ok = b"HTTP/1.1 200 OK\r\n" + lines
+        self.not_modified = b"HTTP/1.1 304 Not Modified\r\n" + lines
+
+
+_of_servers: WeakKeyDictionary[Config, HotAnswers] = WeakKeyDictionary()
+
+
+def answers_of(server: Config) -> HotAnswers:
+    """The answers that all connections of one server share."""
+    try:
+        return _of_servers[server]
+    except KeyError:
+        return _of_servers.setdefault(server, HotAnswers(ConnectionLimits(max(1, server.timeout_keep_alive))))
+
+
+def _lines(headers: Headers) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1") + b"\r\n"

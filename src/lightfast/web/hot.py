@@ -1,0 +1,224 @@
+"""The hot path: a uvicorn protocol that answers memory hits from the bytes of the request.
+
+It answers when the connection stands between two messages and what has arrived is exactly one plain GET or HEAD whose
+image is in memory and trusted. Everything else goes to uvicorn with the bytes untouched. Use it in any server with
+``uvicorn main:app --http lightfast.web.hot:HotProtocol``; middleware of the application does not see what is answered
+here.
+
+This is the one room where speed comes before plainness. Measured with wrk and the header set of a browser, against
+the same application without it: 10 to 15 times the requests per second at 7 KB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+import termios
+from contextlib import suppress
+from time import time
+from typing import Any
+
+from lightfast.cache.pages import WORTHWHILE
+from lightfast.model import Content
+from lightfast.web.answers import UNREAD, answers_of
+from lightfast.web.protocol import Protocol
+from lightfast.web.upkeep import ConnectionLimits
+
+MAX_HEAD = 16 * 1024
+"""Bytes of a request that is looked at here."""
+
+GET, HEAD = b"GET ", b"HEAD "
+VERSION = b" HTTP/1.1\r\n"
+LINE_END = len(VERSION) - 2
+"""Where the header block begins behind the target: with the end of the request line."""
+
+QUIET = 0.5
+"""Seconds without a request after which a connection of a server that ends is closed."""
+
+
+class HotProtocol(Protocol):
+    """``Protocol`` with a hot path in front."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # uvicorn's own, passed on
+        super().__init__(*args, **kwargs)
+        self._answers = answers_of(self.config)
+        self._in_message = self._in_head = False
+        self._socket: socket.socket | None = None
+        self._hits = 0
+        self._progress = (0, 0, 0, False)
+        self._since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._answers.upkeep.add(self, self.app_state)
+        if self.scheme == "http":
+            # A descriptor of our own for the same socket: the transport's object does not let anybody send.
+            raw = transport.get_extra_info("socket")
+            with suppress(OSError):  # no descriptor is left: the transport serves, too
+                self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
+                self._socket.setblocking(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._leave()
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        self._in_message = self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self.scope["lightfast.hot"] = self._answers  # type: ignore[typeddict-unknown-key]
+        self.scope["lightfast.target"] = self.url  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+        if self._answers.draining:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_message or not self._answer(data):
+            super().data_received(data)
+
+    def shutdown(self) -> None:
+        """Uvicorn's word that the server ends. The next answer is the last one, and says so.
+
+        A client may be sending its next request just now, and would find the connection reset if that was closed.
+        """
+        self._answers.drain()
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self.loop.call_later(QUIET, self._close_if_quiet)
+
+    def _close_if_quiet(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._in_message or not self._is_idle() or self._in_kernel(termios.FIONREAD):
+            self.loop.call_later(QUIET, self._close_if_quiet)
+        else:
+            self.transport.close()
+
+    def look_after(self, now: float, limits: ConnectionLimits) -> None:
+        """``upkeep.Kept``: what has not moved since the last look is timed, so that a hit costs one addition."""
+        waiting = self.transport.get_write_buffer_size()
+        progress = (self._hits, waiting, self._in_kernel(termios.TIOCOUTQ) if waiting else 0, self._in_head)
+        if progress != self._progress:
+            self._progress, self._since = progress, now
+        elif waiting:
+            if limits.send and now - self._since >= limits.send:
+                self.transport.abort()
+        elif not self._is_idle():
+            self._since = now  # what is under way takes its own time
+        elif self._in_head:
+            if limits.head and now - self._since >= limits.head:
+                self._refuse(408, "The head of the request did not arrive in time.")
+        elif limits.keep_alive and now - self._since >= limits.keep_alive:
+            self.transport.close()
+
+    def _answer(self, data: bytes) -> bool:
+        """Answer ``data`` if that can be done here; whether it was.
+
+        What can be looked up once is: a call or a look-up costs a hundredth of the whole request here.
+        """
+        answers = self._answers
+        start = 4 if data[:4] == GET else 5
+        end = data.find(VERSION, start)
+        target = data[start:end]
+        place = answers.places.get(target)
+        if place is None or len(data) > MAX_HEAD or not (start == 4 or data[:5] == HEAD):
+            return False
+        cycle = self.cycle
+        if (cycle is not None and not cycle.response_complete) or self.pipeline or self.flow.write_paused:
+            return False  # something is under way, or the client does not take what it is sent
+        entry = place.memory.get(place.id)
+        if entry is None or entry.epoch != place.link.trusted_epoch:
+            return False
+        prepared = entry.prepared.get(target)
+        now = time()
+        if prepared is None or now >= prepared.until or now > place.link.turning_until:
+            return False
+        block = data[end + LINE_END :]
+        plain = answers.blocks.get(block, UNREAD)
+        if plain is UNREAD:
+            plain = answers.read_block(block)
+        if plain is None or (plain.has_origin and prepared.names_origin):
+            return False
+        if not answers.second <= now < answers.next_second:
+            answers.begin_second(now, self.server_state.default_headers)
+        reads = place.reads
+        sent = 0
+        unless = plain.unless
+        if unless is not None and (prepared.etag in unless or plain.unless_any):
+            status = 304
+            reads.unchanged_hits += 1
+            self.transport.write(answers.not_modified + prepared.unchanged)
+        else:
+            status = 200
+            reads.whole_hits += 1
+            if start == 5:
+                self.transport.write(answers.ok + prepared.whole)
+            else:
+                content = entry.content
+                sent = len(content)
+                reads.bytes += sent
+                if sent < WORTHWHILE:
+                    self.transport.write(b"".join((answers.ok, prepared.whole, content)))
+                else:
+                    self._send(answers.ok + prepared.whole, content)
+        self.server_state.total_requests += 1
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self._hits += 1
+        if answers.log_hit is not None:
+            answers.log_hit(now, "GET" if start == 4 else "HEAD", target, status, sent, self.client)
+        return True
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is under way on this connection, and the client takes what it is sent."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )
+
+    def _leave(self) -> None:
+        """Let go of the connection: it is lost, or another protocol's."""
+        self._answers.upkeep.discard(self)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _in_kernel(self, queue: int) -> int:
+        """Bytes that the kernel has from the client (``FIONREAD``) or still keeps for it (``TIOCOUTQ``)."""
+        if self._socket is None:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self._socket, queue, bytes(4)), sys.byteorder)
+
+    def _send(self, head: bytes, content: Content) -> None:
+        """Send ``head`` and ``content`` past the transport, as much as the socket takes; the rest through it."""
+        if self._socket is None or self.transport.get_write_buffer_size():
+            # What is sent past the transport would overtake what waits in it.
+            self.transport.writelines((head, content))
+            return
+        try:
+            sent = self._socket.sendmsg((head, content))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.transport.close()  # the client is gone
+            return
+        if sent < len(head):
+            self.transport.writelines((head[sent:], content))
+        elif sent < len(head) + len(content):
+            self.transport.write(memoryview(content)[sent - len(head) :])
