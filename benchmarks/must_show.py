@@ -1,0 +1,71 @@
+"""What the project promises of its speed, held against one run: ratios of medians."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from benchmarks.plan import Result
+
+OURS = "lightfast"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    against: str
+    contestant: str
+    case: str
+    at_least: float
+
+
+THROUGHPUT = (
+    Promise("nginx", "nginx", "7 KB", 1.1),
+    *(Promise("nginx", "nginx", case, 1.0) for case in ("46 KB", "445 KB", "1.7 MB")),
+    Promise("nginx", "nginx", "304", 1.1),
+    *(Promise("Varnish", "varnish", case, 1.4) for case in ("7 KB", "46 KB")),
+    *(Promise("Varnish", "varnish", case, 1.1) for case in ("445 KB", "1.7 MB")),
+    *(Promise("the C floor", "floor", case, 0.85) for case in ("7 KB", "46 KB", "445 KB", "1.7 MB")),
+    Promise("the cached handler", "cached-handler", "1.7 MB", 25),
+    Promise("the cached handler", "cached-handler", "46 KB", 15),
+    Promise("Starlette StaticFiles", "static-files", "46 KB", 6),
+)
+MEMORY_RATIO = 1.25
+SECOND_REQUEST_MS = 1.0
+SECOND_REQUEST_RATIO = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    what: str
+    figure: str
+    target: str
+    met: bool
+
+
+def verdicts(results: Mapping[str, Result]) -> Iterator[Verdict]:
+    """For everything that was measured."""
+    if "throughput" in results:
+        yield from _of_throughput(results["throughput"])
+    if "memory" in results:
+        for case in results["memory"]["cases"]:
+            bound = f"{case['bound_bytes'] >> 20} MiB"
+            what = f"memory held over accounted bytes, {bound}, {case['store']}, idle process taken off"
+            yield Verdict(what, f"{case['ratio']:.2f} ×", f"≤ {MEMORY_RATIO} ×", case["ratio"] <= MEMORY_RATIO)
+    if "mission" in results:
+        second = results["mission"]["rows"]["second"]
+        ours, naive = second[OURS]["median"], second["naive"]["median"]
+        target = f"≤ {SECOND_REQUEST_MS:g} ms"
+        yield Verdict("second request, 1 MB, one connection", f"{ours:.2f} ms", target, ours <= SECOND_REQUEST_MS)
+        ratio = naive / ours
+        met = ratio >= SECOND_REQUEST_RATIO
+        yield Verdict("the same against the naive handler", f"1/{ratio:.1f}", f"≤ 1/{SECOND_REQUEST_RATIO}", met)
+
+
+def _of_throughput(result: Result) -> Iterator[Verdict]:
+    for promise in THROUGHPUT:
+        found = result["cases"][promise.case]["contestants"]
+        if promise.contestant in found:
+            ratio = found[OURS]["rate"]["median"] / found[promise.contestant]["rate"]["median"]
+            what = f"{promise.against}, {'' if promise.case == '304' else '200 at '}{promise.case}"
+            target = f"≥ {promise.at_least:g} ×"
+            yield Verdict(what, f"{ratio:.2f} ×", target, ratio >= promise.at_least)

@@ -1,0 +1,199 @@
+"""``README.md`` and the plots, from the JSON of the parts that were measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.charts import charts
+from benchmarks.must_show import verdicts
+from benchmarks.plan import Result
+from benchmarks.plots import draw
+from benchmarks.wording import ROWS, TITLES, median, number, table
+
+INTRODUCTION = """# Benchmarks
+
+`make bench` measures everything below on your machine (about half an hour) and renders this page from
+`results/*.json`; `make bench ARGS="throughput --rounds 9"` measures a part. Each server runs on one core, the load
+generator on another; they take turns round by round. Figures are medians with quartiles in parentheses; a ratio is one
+of medians of the same run. Before anything is timed the answers are checked: the right bytes, and Lightfast's from its
+hot path.
+"""
+
+
+def home(directory: Path) -> Path:
+    """Where the page for the results in ``directory`` is."""
+    return directory.parent if directory.name == "results" else directory
+
+
+def write(directory: Path) -> None:
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))}
+    sections = [INTRODUCTION, *_machine(results), *_promises(results)]
+    for part, render in PARTS.items():
+        if part in results:
+            sections += render(results[part])
+    page = home(directory)
+    (page / "README.md").write_text("\n".join(sections).rstrip() + "\n")
+    plots = page / "plots"
+    plots.mkdir(exist_ok=True)
+    for name, chart in charts(results).items():
+        (plots / f"{name}.svg").write_text(draw(chart))
+
+
+def _machine(results: Mapping[str, Result]) -> Iterator[str]:
+    machine = next((result["machine"] for result in results.values() if isinstance(result.get("machine"), dict)), None)
+    if machine is not None:
+        kind = "virtual machine" if machine["virtual"] else "machine"
+        libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+        yield (
+            f"The {kind}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, "
+            f"{machine['kernel']}, Python {machine['python']}; {libraries}.\n"
+        )
+
+
+def _promises(results: Mapping[str, Result]) -> Iterator[str]:
+    found = list(verdicts(results))
+    if found:
+        yield "## What was promised\n"
+        rows = [[one.what, one.figure, one.target, "yes" if one.met else "**no**"] for one in found]
+        yield table(["Lightfast against", "figure", "target", "met"], rows)
+
+
+def _missing(result: Result) -> Iterator[str]:
+    for name, line in result.get("missing", {}).items():
+        yield f"Not measured: {TITLES.get(name, name)}. To have it: `{line}`.\n"
+
+
+def _mission(result: Result) -> Iterator[str]:
+    yield "## One PNG of 1 MB\n"
+    yield (
+        "Legacy JSON records in Valkey, one keep-alive connection, milliseconds from sending the request to the last "
+        "byte. The first request comes 50 ms after the record was stored; Lightfast has loaded it by then, "
+        "with `--no-warm` it has not.\n"
+    )
+    names = list(result["rows"]["first"])
+    rows = [[title, *(median(result["rows"][row][name]) for name in names)] for row, title in ROWS.items()]
+    yield table(["ms", *(TITLES[name] for name in names)], rows)
+    browser = result["browser"]
+    if browser:
+        counts = ", ".join(map(str, browser["requests_by_view"]))
+        yield (
+            f"Chromium {browser['chromium'].partition('.')[0]}, a page with {browser['pictures']} of them, opened "
+            f"three times: {counts} requests for pictures.\n"
+        )
+    yield from _missing(result)
+
+
+def _throughput(result: Result) -> Iterator[str]:
+    yield "## Pictures that are in memory\n"
+    yield "![Requests per second, nginx = 1](plots/throughput.svg)\n"
+    yield (
+        f"wrk, {result['connections']} connections, Chrome's headers for a picture, {result['rounds']} rounds of "
+        f"{result['seconds']} s. Valkey runs on the other core, so that the handlers have theirs alone.\n"
+    )
+    for case, found in result["cases"].items():
+        size = f" ({found['bytes']:,} bytes)" if found["bytes"] else ""
+        yield f"### {case}{size}\n"
+        ours = found["contestants"]["lightfast"]["rate"]["median"]
+        rows = []
+        for name, one in found["contestants"].items():
+            figures = [median(one["rate"]), number(one["p50"]["median"]), number(one["p99"]["median"])]
+            ratio = f"{ours / one['rate']['median']:.2f} ×"
+            rows.append([TITLES[name], *figures, number(one["cpu"]["median"]), ratio])
+        yield table(["", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", "Lightfast is"], rows)
+    yield from _missing(result)
+
+
+def _cold(result: Result) -> Iterator[str]:
+    yield "## The first request, read from the store\n"
+    yield "Milliseconds, one connection, Lightfast with `--no-warm`.\n"
+    names = list(next(iter(result["sizes"].values()))["contestants"])
+    rows = [[size, *(median(found["contestants"][name]) for name in names)] for size, found in result["sizes"].items()]
+    yield table(["ms", *(TITLES[name] for name in names)], rows)
+
+
+def _stampede(result: Result) -> Iterator[str]:
+    yield "## Stampede\n"
+    yield (
+        f"{result['clients']:,} clients ask for one cold PNG of 1 MB at once. The handlers were given as many Redis "
+        "connections; with their client's default of 100 most of the requests fail.\n"
+    )
+    rows = [
+        [TITLES[name], median(found["last_byte_seconds"]), f"{found['store_reads']['median']:,.0f}"]
+        for name, found in result["contestants"].items()
+    ]
+    yield table(["", "last byte, s", "reads of the store"], rows)
+
+
+def _hit_ratio(result: Result) -> Iterator[str]:
+    yield "## Hit ratio\n"
+    yield "![Share of requests answered from memory](plots/hit_ratio.svg)\n"
+    yield (
+        f"{result['requests']:,} requests, log-normal sizes with a median of {result['median_size'] // 1000} KB; share "
+        "of requests (share of bytes) answered from memory. Belady knows the future.\n"
+    )
+    policies = list(next(iter(next(iter(result["traces"].values())).values())))
+    rows = [
+        [
+            f"{shape}, {bound}",
+            *(f"{100 * one['requests']:.1f} % ({100 * one['bytes']:.1f} %)" for one in found.values()),
+        ]
+        for shape, bounds in result["traces"].items()
+        for bound, found in bounds.items()
+    ]
+    yield table(["trace and bound", *policies], rows)
+
+
+def _memory(result: Result) -> Iterator[str]:
+    yield "## Memory\n"
+    yield (
+        f"After {result['turnovers']} turnovers, pictures from 7 KB to 4 MB (log-uniform), MiB. *Held* is the "
+        "anonymous and file-backed resident set and everything in memory files, which that would not show; the ratio "
+        "is what is held above the idle process, over what the cache accounts for.\n"
+    )
+    rows = [
+        [
+            f"{case['bound_bytes'] >> 20} MiB, {case['store']}",
+            *(number(value / 2**20) for value in _held(case)),
+            f"{case['ratio']:.2f} ×",
+        ]
+        for case in result["cases"]
+    ]
+    heads = ["bound, store", "accounted", "idle", "VmRSS", "memory files", "held", "peak", "ratio"]
+    yield table(heads, rows)
+
+
+def _held(case: Result) -> tuple[float, ...]:
+    after = case["after"]
+    return (
+        case["accounted_bytes"],
+        case["idle"]["honest"],
+        after["resident"],
+        after["memory_files"],
+        after["honest"],
+        case["peak_honest"],
+    )
+
+
+def _coherence(result: Result) -> Iterator[str]:
+    yield "## From a foreign write to the first fresh answer\n"
+    yield "From the writer's reply to the last byte; *old answers until* is when the request for it was sent.\n"
+    rows = []
+    for found in result["stores"].values():
+        lag, old = found["lag"], found["old_answers_until"]
+        goals = ", ".join(f"{name} < {goal:g}" for name, goal in found["goals"].items())
+        cells = [number(lag["p50"]), number(lag["p99"]), number(old["p50"]), number(old["p99"]), goals]
+        rows.append([found["writer"], *cells])
+    yield table(["ms", "lag p50", "lag p99", "old answers until p50", "p99", "goal for the lag"], rows)
+
+
+PARTS: dict[str, Callable[[Result], Iterator[str]]] = {
+    "mission": _mission,
+    "throughput": _throughput,
+    "cold": _cold,
+    "stampede": _stampede,
+    "hit_ratio": _hit_ratio,
+    "memory": _memory,
+    "coherence": _coherence,
+}

@@ -1,0 +1,79 @@
+"""Which pictures people ask for, one after the other: made-up traces with the shapes that real ones have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+
+PICTURES = 20_000
+SKEW = 0.9
+"""Exponent of Zipf's law; 0.6 to 1.0 is what is reported of web pictures."""
+WONDERS = 0.15
+"""Share of the requests that ask for a picture which nobody asks for again."""
+SCAN_EVERY, SCAN_LENGTH = 15_000, 5_000
+"""A crawler goes through so many pictures once, again and again."""
+ARRIVAL = 20
+"""Requests between two new pictures of the gallery."""
+AGE = 150.0
+"""Pictures; the gallery's visitors look back so far at the median."""
+
+MEDIAN_SIZE, SIZE_SPREAD = 90_000, 1.4
+SMALLEST, LARGEST = 2_000, 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """``ids`` in the order they are asked for; ``sizes`` in bytes, by id."""
+
+    ids: list[int]
+    sizes: list[int]
+
+
+def zipf(rng: np.random.Generator, count: int) -> Ids:
+    weights = np.arange(1, PICTURES + 1) ** -SKEW
+    ranks = np.searchsorted(np.cumsum(weights) / weights.sum(), rng.random(count))
+    # A picture's size has nothing to do with its rank.
+    return rng.permutation(PICTURES)[np.minimum(ranks, PICTURES - 1)]
+
+
+def wonders(rng: np.random.Generator, count: int) -> Ids:
+    ids = zipf(rng, count)
+    once = np.flatnonzero(rng.random(count) < WONDERS)
+    ids[once] = PICTURES + np.arange(len(once))
+    return ids
+
+
+def scans(rng: np.random.Generator, count: int) -> Ids:
+    ids = zipf(rng, count)
+    for start in range(SCAN_EVERY, count - SCAN_LENGTH, SCAN_EVERY + SCAN_LENGTH):
+        begun = int(rng.integers(PICTURES))
+        ids[start : start + SCAN_LENGTH] = (begun + np.arange(SCAN_LENGTH)) % PICTURES
+    return ids
+
+
+def gallery(rng: np.random.Generator, count: int) -> Ids:
+    """New pictures come all the time and are looked at most; how far people look back has a long tail."""
+    newest = PICTURES + np.arange(count) // ARRIVAL
+    back = rng.lognormal(np.log(AGE), 1.8, count).astype(np.int64)
+    return newest - np.minimum(back, PICTURES)
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, int], Ids]] = {
+    "Zipf": zipf,
+    "Zipf, 15 % one-hit wonders": wonders,
+    "Zipf, a crawler's scans": scans,
+    "gallery, new pictures most popular": gallery,
+}
+
+
+def trace(shape: str, count: int, seed: int = 1) -> Trace:
+    """``count`` requests. Sizes are log-normal, as those of pictures on the web are."""
+    rng = np.random.default_rng(seed)
+    ids = SHAPES[shape](rng, count)
+    sizes = rng.lognormal(np.log(MEDIAN_SIZE), SIZE_SPREAD, int(ids.max()) + 1).clip(SMALLEST, LARGEST)
+    return Trace(ids.tolist(), sizes.astype(int).tolist())
