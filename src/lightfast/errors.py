@@ -23,6 +23,10 @@ class Unauthorized(LightfastError):
     """The request needs a write token and carries none, or a wrong one."""
 
 
+class Forbidden(LightfastError):
+    """The request asks for a variant that needs a signature, and carries none, a wrong one or one that has expired."""
+
+
 class Missing(LightfastError):
     """No image has this id, or it has expired."""
 
@@ -86,6 +90,14 @@ class Overloaded(LightfastError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RenderTimeout(LightfastError):
+    """A picture could not be made in time. ``limit`` in seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"The picture could not be made within {limit:g} seconds.")
+        self.limit = limit
 
 
 class StoreUnavailable(LightfastError):

@@ -63,6 +63,17 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendition:
+    """A picture that was made from a version of an image."""
+
+    content: bytes
+    etag: str
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A validated image on its way into a store, before the store has given it a place in time."""
 

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from lightfast.errors import (
     BrokenRecord,
+    Forbidden,
     InvalidImage,
     InvalidRequest,
     LightfastError,
@@ -21,6 +22,7 @@ from lightfast.errors import (
     Overloaded,
     PreconditionFailed,
     RangeNotSatisfiable,
+    RenderTimeout,
     StoreFull,
     StoreUnavailable,
     TooLarge,
@@ -35,6 +37,7 @@ log = logging.getLogger("lightfast.web")
 STATUS: dict[type[LightfastError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     Missing: HTTPStatus.NOT_FOUND,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
@@ -43,6 +46,7 @@ STATUS: dict[type[LightfastError], HTTPStatus] = {
     RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     BrokenRecord: HTTPStatus.BAD_GATEWAY,
+    RenderTimeout: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,

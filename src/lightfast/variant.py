@@ -1,0 +1,83 @@
+"""A variant: how a picture is to be made from its source. One value for all spellings of the same wish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Colour = tuple[int, int, int, int]
+"""Red, green, blue, alpha, each 0 to 255."""
+
+Length = int | float
+"""Pixels as ``int``; a ``float`` between 0 and 1 is that share of the source's side."""
+
+
+class Fit(StrEnum):
+    """How the source is brought to the size asked for (imgix ``fit``)."""
+
+    CLIP = "clip"
+    CROP = "crop"
+    MAX = "max"
+    MIN = "min"
+    FILL = "fill"
+    FILLMAX = "fillmax"
+    SCALE = "scale"
+
+
+class Format(StrEnum):
+    """What it is encoded as (imgix ``fm``). ``PJPG`` is progressive JPEG."""
+
+    AVIF = "avif"
+    WEBP = "webp"
+    JPG = "jpg"
+    PJPG = "pjpg"
+    PNG = "png"
+    GIF = "gif"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What to make of a source, in the order in which ``imaging`` does it. Lengths are output pixels, dpr included."""
+
+    orientation: int | None = None
+    """EXIF orientation (1 to 8) to use instead of the source's own."""
+    rotate: int = 0
+    """Degrees counter-clockwise, 0 to 359, as imgix has it."""
+    flip: str = ""
+    """``h``, ``v`` or ``hv``."""
+    trim: bool = False
+    """Whether a border of one colour is cut off first."""
+    rect: tuple[Length, Length, Length, Length] | None = None
+    """The part of the source to take: x, y, width, height."""
+    width: Length | None = None
+    height: Length | None = None
+    max_width: int | None = None
+    max_height: int | None = None
+    min_width: int | None = None
+    min_height: int | None = None
+    aspect: float | None = None
+    """Width over height; gives the missing one of width and height to ``Fit.CROP``."""
+    fit: Fit = Fit.CLIP
+    crop: tuple[str, ...] = ()
+    """Where to crop: some of ``top bottom left right``, or one of ``center entropy focalpoint``. Empty: the centre."""
+    focal_x: float = 0.5
+    focal_y: float = 0.5
+    pad: int = 0
+    """Pixels on every side, within the size asked for."""
+    background: Colour | None = None
+    brightness: int = 0
+    contrast: int = 0
+    saturation: int = 0
+    """Each -100 to 100."""
+    monochrome: Colour | None = None
+    blur: int = 0
+    """0 to 2000."""
+    sharpen: int = 0
+    """0 to 100."""
+    format: Format | None = None
+    """``None``: the source's own."""
+    quality: int | None = None
+    """1 to 100; ``None``: the format's default."""
+    lossless: bool = False
+    fast: bool = False
+    """Whether the fastest way to encode is wanted, because somebody waits and better bytes will follow."""
