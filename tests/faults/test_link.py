@@ -13,6 +13,8 @@ import httpx2
 import pytest
 from tests.faults.recorder import another, md5
 
+from lightfast.stores.redis_feed import HEARTBEAT
+
 HITS = 100_000
 ENTRIES = 10_000
 BATCH = 100
@@ -79,7 +81,7 @@ def test_a_hit_costs_the_store_nothing(breakable, start_lightfast, small_picture
     with capsys.disabled():
         sys.stdout.write(f"\n{HITS} hits in {seconds:.1f} s: store commands {asked}, all of them heartbeats\n")
     assert set(asked) <= {"ping"}
-    assert asked.get("ping", 0) <= seconds / 0.25 + 2
+    assert asked.get("ping", 0) <= seconds / HEARTBEAT + 2
 
 
 def test_a_new_link_asks_for_nothing_and_copies_are_verified_once_each(breakable, proxy, behind_proxy, small_picture):
