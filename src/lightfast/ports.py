@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn, Protocol
 
-from lightfast.model import ALWAYS, Change, Draft, Image, Meta, Page, Precondition, Stored
+from lightfast.model import ALWAYS, Change, Draft, Image, Meta, Page, Precondition, Rendition, Stored
 
 
 class Store(Protocol):
@@ -60,6 +60,38 @@ class Store(Protocol):
         it was replaced meanwhile, and no id that is no image. A page may hold fewer than ``limit`` images, even
         none, and still have a cursor. Raises ``InvalidRequest`` for a cursor that this store did not give.
         """
+
+
+class VariantStore(Protocol):
+    """Keeps what was made from images, so that another process need not make it again.
+
+    ``source`` is the ETag of a version, ``spec`` says what was made of it: 1 to 512 printable ASCII characters without
+    spaces. Ids whose images have the same bytes share what is made of them; where one of them is replaced or deleted,
+    it may be gone for the others too. All of it can be made again, so a store may lose it at any time (a full or tidy
+    server, a power failure), and nothing about an image depends on it: ``list`` and the feed don't know of it.
+
+    When ``Store.put`` or ``Store.delete`` returns, what was made of the version that they took away is gone, unless the
+    store failed just then. Storing the same bytes again keeps it, for as long as the image now lives. A version that
+    another program takes away takes its variants along at once (SQLite), or when ``drop_variants`` is called by whoever
+    notices, else when it would have expired (Redis). Every method may raise ``StoreUnavailable``; none blocks the loop.
+    """
+
+    async def get_variant(self, source: str, spec: str) -> Rendition | None:
+        """What was put, whole, in one round trip; ``None`` if there is nothing (any more).
+
+        A broken record counts as nothing, and is logged: it will be made again and put over it.
+        """
+
+    async def put_variant(self, source: Meta, spec: str, rendition: Rendition) -> None:
+        """Keep ``rendition`` until the image ``source.id`` expires, in place of what was kept for ``spec`` before.
+
+        Nothing is kept, and nothing raised, if the version ``source`` is not the current one of its id, or ceases to be
+        meanwhile. A version has at most ``variants.MAX_VARIANTS``; one more, and the one that was put longest ago goes.
+        Raises ``StoreFull``; images are not affected then.
+        """
+
+    async def drop_variants(self, source: str) -> None:
+        """Let go of everything that was made of the version ``source``, if there is anything."""
 
 
 class FeedObserver(Protocol):

@@ -19,11 +19,13 @@ from lightfast.model import (
     Page,
     Precondition,
     Predecessor,
+    Rendition,
     Stored,
     is_valid_id,
     next_version,
 )
 from lightfast.ports import FeedObserver
+from lightfast.stores.memory_variants import MemoryVariants
 
 RECORD_OVERHEAD = 512
 """Bytes that a record counts beyond its content, so that empty images are bounded too."""
@@ -36,10 +38,10 @@ MAX_REMEMBERED = 10_000
 
 
 class MemoryStore:
-    """Fulfils ``ports.Store`` with dictionaries.
+    """Fulfils ``ports.Store``, ``ports.ChangeFeed`` and ``ports.VariantStore`` with dictionaries.
 
-    ``max_bytes`` bounds the contents and ``RECORD_OVERHEAD`` for each; ``remember_deleted`` in seconds. No
-    method awaits anything, so each is one atomic step on the event loop.
+    ``max_bytes`` bounds the contents, those of variants too, and ``RECORD_OVERHEAD`` for each; variants give way to
+    images. ``remember_deleted`` in seconds. No method awaits anything, so each is one atomic step on the event loop.
     """
 
     def __init__(self, *, max_bytes: int, clock: Clock = time.time, remember_deleted: float = 3600) -> None:
@@ -49,6 +51,7 @@ class MemoryStore:
         self._images: dict[str, Image] = {}
         self._ids: list[str] = []
         self._bytes = 0
+        self._variants = MemoryVariants(_cost)
         self._deleted: OrderedDict[str, tuple[Predecessor, float]] = OrderedDict()
         self._observers: list[FeedObserver] = []
 
@@ -73,9 +76,12 @@ class MemoryStore:
         _demand(precondition, current)
         now = self._clock()
         previous = current.meta if current is not None else self._predecessor(draft.id, now)
-        self._make_room(draft, current, now)
+        self._make_room(draft, current)
         meta = next_version(draft, previous, now, ttl)
-        self._drop(draft.id)
+        self._variants.hold(meta.etag, draft.id)
+        old = self._take(draft.id)
+        if old is not None and old.meta.etag != meta.etag:
+            self._variants.release(old.meta.etag, draft.id)
         self._images[draft.id] = Image(meta, draft.content)
         insort(self._ids, draft.id)
         self._bytes += _cost(len(draft.content))
@@ -87,8 +93,9 @@ class MemoryStore:
         _demand(precondition, current)
         if current is None:
             return False
-        self._drop(id)
+        self._take(id)
         meta = current.meta
+        self._variants.release(meta.etag, id)
         predecessor = Predecessor(meta.etag, meta.created, meta.replaced)
         self._deleted[id] = predecessor, self._clock() + self._remember_deleted
         self._deleted.move_to_end(id)
@@ -110,6 +117,25 @@ class MemoryStore:
                 return Page(tuple(items), items[-1].id if items else cursor)
             items.append(meta)
         return Page(tuple(items), None)
+
+    async def get_variant(self, source: str, spec: str) -> Rendition | None:
+        if any(self._current(id) is not None for id in self._variants.holders(source)):
+            return self._variants.get(source, spec)
+        return None
+
+    async def put_variant(self, source: Meta, spec: str, rendition: Rendition) -> None:
+        current = self._current(source.id)
+        if current is None or current.meta.etag != source.etag:
+            return
+        spare = self._max_bytes - self._variants.price(source.etag, spec, rendition)
+        if self._used > spare:
+            self._reclaim()
+        if self._used > spare:
+            raise StoreFull
+        self._variants.put(source.etag, spec, rendition)
+
+    async def drop_variants(self, source: str) -> None:
+        self._variants.drop(source)
 
     async def follow(self, observer: FeedObserver) -> NoReturn:
         self._observers.append(observer)
@@ -133,24 +159,32 @@ class MemoryStore:
         predecessor, forgotten = self._deleted.get(id, (None, 0.0))
         return predecessor if forgotten > now else None
 
-    def _make_room(self, draft: Draft, current: Image | None, now: float) -> None:
+    @property
+    def _used(self) -> int:
+        return self._bytes + self._variants.bytes
+
+    def _make_room(self, draft: Draft, current: Image | None) -> None:
         spare = self._max_bytes - _cost(len(draft.content))
         if current is not None:
             spare += _cost(len(current.content))
-        if self._bytes <= spare:
-            return
-        for id in [id for id, image in self._images.items() if image.meta.is_expired(now) and id != draft.id]:
-            self._drop(id)
-        if current is None:
-            self._drop(draft.id)
+        if self._used > spare:
+            self._reclaim(keep=draft.id if current is not None else None)
         if self._bytes > spare:
             raise StoreFull
+        self._variants.shrink(spare - self._bytes)
 
-    def _drop(self, id: str) -> None:
+    def _reclaim(self, keep: str | None = None) -> None:
+        now = self._clock()
+        for id in [id for id, image in self._images.items() if image.meta.is_expired(now) and id != keep]:
+            self._variants.release(self._images[id].meta.etag, id)
+            self._take(id)
+
+    def _take(self, id: str) -> Image | None:
         image = self._images.pop(id, None)
         if image is not None:
             self._bytes -= _cost(len(image.content))
             del self._ids[bisect_left(self._ids, id)]
+        return image
 
 
 def _cost(size: int) -> int:

@@ -27,12 +27,13 @@ from lightfast.model import (
     Page,
     Precondition,
     Predecessor,
+    Rendition,
     Stored,
     is_valid_id,
     next_version,
 )
 from lightfast.ports import FeedObserver
-from lightfast.stores import sqlite_feed
+from lightfast.stores import sqlite_feed, sqlite_variants
 from lightfast.stores.sqlite_file import Connection, Row, connect, create, translated
 
 T = TypeVar("T")
@@ -66,11 +67,11 @@ _PUT = (
 
 
 class SqliteStore:
-    """Fulfils ``ports.Store`` over the SQLite file at ``path``, which is created where there is none.
+    """Fulfils ``ports.Store``, ``ports.ChangeFeed`` and ``ports.VariantStore`` over the SQLite file at ``path``.
 
-    ``remember_deleted``, ``busy_timeout`` (how long to wait for another process's write), ``reclaim_interval``
-    (between two looks for expired images) and ``poll_interval`` (between two looks for changes) in seconds. A write
-    has reached the disk when ``put`` returns (``synchronous=FULL``).
+    It is created where there is none. ``remember_deleted``, ``busy_timeout`` (how long to wait for another process's
+    write), ``reclaim_interval`` (between two looks for expired images) and ``poll_interval`` (between two looks for
+    changes) in seconds. A write has reached the disk when ``put`` returns (``synchronous=FULL``).
     """
 
     def __init__(
@@ -174,6 +175,15 @@ class SqliteStore:
         items = tuple(map(_meta, rows[:limit]))
         return Page(items, items[-1].id if len(rows) > limit else None)
 
+    async def get_variant(self, source: str, spec: str) -> Rendition | None:
+        return await self._read(lambda connection: sqlite_variants.get(connection, source, spec, self._clock()))
+
+    async def put_variant(self, source: Meta, spec: str, rendition: Rendition) -> None:
+        await self._write(lambda connection: sqlite_variants.put(connection, source, spec, rendition, self._clock()))
+
+    async def drop_variants(self, source: str) -> None:
+        await self._write(lambda connection: sqlite_variants.drop(connection, source))
+
     async def _read(self, work: Callable[[Connection], T]) -> T:
         if self._readers is None:
             raise StoreUnavailable("The store is not open.")
@@ -268,12 +278,12 @@ def _values(meta: Meta) -> Row:
 def _reclaim(connection: Connection, now: float) -> bool:
     """Free a bounded part of what has expired; whether there may be more."""
     with connection.transaction():
-        select = "SELECT number, size FROM images WHERE expires <= ? ORDER BY expires LIMIT ?"
+        select = "SELECT number, size, etag FROM images WHERE expires <= ? ORDER BY expires LIMIT ?"
         freed = 0
-        for number, size in connection.rows(select, now, RECLAIM_ROWS):
+        for number, size, etag in connection.rows(select, now, RECLAIM_ROWS):
+            freed += size + 1 + sqlite_variants.cost(connection, etag)
             connection.rows("DELETE FROM images WHERE number = ?", number)
             connection.rows("DELETE FROM contents WHERE number = ?", number)
-            freed += size + 1
             if freed >= RECLAIM_BYTES:
                 break
         oldest = "SELECT id FROM deleted WHERE forgotten <= ? ORDER BY forgotten LIMIT ?"

@@ -48,7 +48,25 @@ _CHANGES = (
     _TELL.format("DELETE", f"old.id, 'deleted', {_NOW}, NULL, NULL"),
 )
 
-_SCHEMAS = (_IMAGES, _CHANGES)
+# A version that no image has any more takes what was made of it along, whichever program does that. The last one is
+# for INSERT OR REPLACE, which deletes without telling a trigger of it.
+_ORPHANS = "DELETE FROM variants WHERE source = {0} AND NOT EXISTS (SELECT 1 FROM images WHERE etag = {0})"
+
+_VARIANTS = (
+    "CREATE TABLE variants ("
+    "number INTEGER PRIMARY KEY, source TEXT NOT NULL, spec TEXT NOT NULL, etag TEXT NOT NULL, "
+    "media_type TEXT NOT NULL, size INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, "
+    "content BLOB NOT NULL, UNIQUE (source, spec))",
+    "CREATE INDEX images_by_etag ON images (etag)",
+    f"CREATE TRIGGER variants_deleted AFTER DELETE ON images BEGIN {_ORPHANS.format('old.etag')}; END",
+    "CREATE TRIGGER variants_updated AFTER UPDATE OF etag ON images WHEN old.etag <> new.etag BEGIN "
+    f"{_ORPHANS.format('old.etag')}; END",
+    "CREATE TRIGGER variants_replaced BEFORE INSERT ON images BEGIN "
+    "DELETE FROM variants WHERE source = (SELECT etag FROM images WHERE id = new.id AND etag <> new.etag) "
+    "AND NOT EXISTS (SELECT 1 FROM images WHERE etag = variants.source AND id <> new.id); END",
+)
+
+_SCHEMAS = (_IMAGES, _CHANGES, _VARIANTS)
 """What each version of the schema adds to the one before."""
 
 SCHEMA_VERSION = len(_SCHEMAS)
@@ -99,6 +117,19 @@ class Connection:
 
     def number(self, statement: str) -> int:
         return int(self.rows(statement)[0][0])
+
+    @contextmanager
+    def lazy_transaction(self) -> Iterator[None]:
+        """As ``transaction``, but a power failure may undo it: it does not wait for the disk (``synchronous=NORMAL``).
+
+        Nothing else is lost with it, for the next ``transaction`` syncs what is in the log before it, too.
+        """
+        self.rows("PRAGMA synchronous = NORMAL")
+        try:
+            with self.transaction():
+                yield
+        finally:
+            self.rows("PRAGMA synchronous = FULL")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
