@@ -48,7 +48,9 @@ class Variant:
     trim: bool = False
     """Whether a border of one colour is cut off first."""
     rect: tuple[Length, Length, Length, Length] | None = None
-    """The part of the source to take: x, y, width, height."""
+    """The part of the source to take: x, y, width, height. ``region`` gives it in pixels."""
+    rect_anchor: tuple[str, str] = ("", "")
+    """Where ``rect`` lies instead of its x and y: ``center`` or ``right``, ``middle`` or ``bottom``."""
     width: Length | None = None
     height: Length | None = None
     max_width: int | None = None
@@ -56,7 +58,7 @@ class Variant:
     min_width: int | None = None
     min_height: int | None = None
     aspect: float | None = None
-    """Width over height; gives the missing one of width and height to ``Fit.CROP``."""
+    """Width over height of what is made by ``Fit.CROP`` and ``Fit.FILL``, where width and height don't both say it."""
     fit: Fit = Fit.CLIP
     crop: tuple[str, ...] = ()
     """Where to crop: some of ``top bottom left right``, or one of ``center entropy focalpoint``. Empty: the centre."""
@@ -81,3 +83,31 @@ class Variant:
     lossless: bool = False
     fast: bool = False
     """Whether the fastest way to encode is wanted, because somebody waits and better bytes will follow."""
+
+    def region(self, width: int, height: int) -> tuple[int, int, int, int] | None:
+        """``rect`` in a source of this size: left, top, width and height in pixels, cut to the source.
+
+        ``None``: the whole source is taken, or ``rect`` lies outside of it.
+        """
+        if self.rect is None:
+            return None
+        x, y, w, h = self.rect
+        left, across = _extent(x, w, width, self.rect_anchor[0])
+        top, down = _extent(y, h, height, self.rect_anchor[1])
+        if across <= 0 or down <= 0 or (across, down) == (width, height):
+            return None
+        return left, top, across, down
+
+
+def _extent(start: Length, length: Length, side: int, anchor: str) -> tuple[int, int]:
+    size = max(1, min(side, _pixels(length, side)))
+    if anchor in ("center", "middle"):
+        return (side - size) // 2, size
+    if anchor in ("right", "bottom"):
+        return side - size, size
+    first = _pixels(start, side)
+    return first, min(size, side - first)
+
+
+def _pixels(length: Length, side: int) -> int:
+    return length if isinstance(length, int) else int(length * side + 0.5)
