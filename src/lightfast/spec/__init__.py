@@ -1,0 +1,18 @@
+"""The grammar of variants: what the parameters of a URL ask for, as one canonical wish."""
+
+from lightfast.spec.canonical import ORIGINAL, canonical, encoded_as, from_canonical
+from lightfast.spec.parameters import MAX_SIDE, parse_query
+from lightfast.spec.wish import LISTED, Rules, Wish, parse_wish
+
+__all__ = [
+    "LISTED",
+    "MAX_SIDE",
+    "ORIGINAL",
+    "Rules",
+    "Wish",
+    "canonical",
+    "encoded_as",
+    "from_canonical",
+    "parse_query",
+    "parse_wish",
+]
