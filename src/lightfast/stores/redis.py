@@ -3,28 +3,18 @@
 One server, a master that sentinels watch over, or a cluster: ``redis_urls`` says how each is named.
 
 Records are described in ``records``. An image expires with its key, so that ``EXPIRE`` by anybody counts. A
-deleted image is remembered at ``lightfast:deleted:{key}``, in the same cluster slot.
+deleted image is remembered at ``lightfast:deleted:{key}``, in the same cluster slot. ``redis_variants`` says where is
+what was made from images.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Generic, Literal, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Literal, NoReturn
 
-from redis.exceptions import ConnectionError
-
-from lightfast.errors import (
-    BrokenRecord,
-    PreconditionFailed,
-    StoreFull,
-    StoreUnavailable,
-)
+from lightfast.errors import BrokenRecord, StoreFull
 from lightfast.model import (
     ALWAYS,
     Clock,
@@ -33,7 +23,7 @@ from lightfast.model import (
     Meta,
     Page,
     Precondition,
-    Predecessor,
+    Rendition,
     Stored,
     is_valid_id,
     next_version,
@@ -45,13 +35,11 @@ from lightfast.stores.redis_connections import (
     Connections,
     Limits,
     Line,
-    Moving,
-    commit,
     exchange,
     exchange_atomically,
-    is_broken,
     translated,
 )
+from lightfast.stores.redis_decoding import decode_hash, decode_string, offload
 from lightfast.stores.redis_keys import (
     UNREAD,
     Command,
@@ -64,17 +52,15 @@ from lightfast.stores.redis_keys import (
     scan_pattern,
     tombstone_pattern,
     value,
+    variant_keys,
 )
 from lightfast.stores.redis_sentinel import MasterServer
 from lightfast.stores.redis_servers import OneServer, Servers
 from lightfast.stores.redis_urls import SCHEMES, parse_redis_url
+from lightfast.stores.redis_variants import RedisVariants
+from lightfast.stores.redis_writes import NO_RECORD, Found, Writes
 
 __all__ = ["SCHEMES", "RedisStore", "make_servers"]
-
-T = TypeVar("T")
-
-INLINE_BYTES = 256 * 1024
-"""Decoding and hashing more than this happens in a thread."""
 
 SCANS_PER_PAGE = 100
 MAX_SCAN_COUNT = 1000
@@ -86,49 +72,16 @@ MAX_CARRIED = 32
 HEADS_AT_ONCE = 32
 """Records that are described in one round trip of a listing."""
 
-NO_RECORD = "its key is neither a hash nor a string"
-
 log = logging.getLogger("lightfast.stores.redis")
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a writer found: the current version, and the one that counts as the one before."""
-
-    current: Meta | None
-    previous: Meta | Predecessor | None
-
-
-_Plan = Callable[[_Found], tuple[Sequence[Command], T]]
-"""From what a writer found to what it does, each command on one key, and what it will have done."""
-
-
-@dataclass(slots=True)
-class _Write(Generic[T]):
-    """A write under way, over as many attempts as it takes."""
-
-    id: str
-    precondition: Precondition
-    plan: _Plan[T]
-    begun: bool = False
-    """Whether the last attempt may have written."""
-    current: Meta | None = None
-    outcome: T | None = None
-    """What it has done if it was committed; ``None`` where the precondition does not hold."""
-    commands: Sequence[Command] = ()
-    aside: Sequence[Command] = ()
-    """Commands that were executed on their own."""
-    tombstone: bytes | None = None
-
-
 class RedisStore:
-    """Fulfils ``ports.Store`` over Redis or Valkey.
+    """Fulfils ``ports.Store``, ``ports.ChangeFeed`` and ``ports.VariantStore`` over Redis or Valkey.
 
-    ``url`` is described in ``redis_urls``. ``prefix`` comes
-    before the id in a key; braces in it are a cluster's hash tag. ``format`` is what is written, both are
-    read. ``remember_deleted``, ``connect_timeout`` (also the wait for one of ``max_connections``) and
-    ``read_timeout`` (of one reply; also how long a write keeps trying against others) in seconds.
-    Raises ``SettingsError``.
+    ``url`` is described in ``redis_urls``. ``prefix`` comes before the id in a key; braces in it are a cluster's hash
+    tag. ``format`` is what is written, both are read. ``remember_deleted``, ``connect_timeout`` (also the wait for one
+    of ``max_connections``) and ``read_timeout`` (of one reply; also how long a write keeps trying against others) in
+    seconds. Raises ``SettingsError``.
     """
 
     def __init__(
@@ -148,8 +101,10 @@ class RedisStore:
         self._tombstones = tombstone_pattern(prefix)
         self._format = format
         self._remember_deleted = remember_deleted
-        self._patience = read_timeout
         self._clock = clock
+        self._writes = Writes(self._servers, prefix, self._tombstones, patience=read_timeout, clock=clock)
+        keys = variant_keys(prefix, tagged=parse_redis_url(url).kind == "cluster")
+        self._variants = RedisVariants(self._servers, keys, self.head, patience=read_timeout, clock=clock)
 
     async def open(self) -> None:
         self._servers.open()
@@ -176,10 +131,9 @@ class RedisStore:
         if kind == b"none" or ttl == -2:
             return None
         if kind == b"hash":
-            return await _decode_hash(id, value(values), expires)
+            return await decode_hash(id, value(values), expires)
         if kind == b"string":
-            raw: bytes = value(text)
-            return await _decode(len(raw), lambda: records.image_from_json(id, raw, expires))
+            return await decode_string(id, value(text), expires)
         raise BrokenRecord(id, NO_RECORD)
 
     async def head(self, id: str) -> Meta | None:
@@ -192,11 +146,14 @@ class RedisStore:
 
     async def put(self, draft: Draft, ttl: float, precondition: Precondition = ALWAYS) -> Stored:
         key, content = self._prefix + draft.id, draft.content
+        before: Meta | None = None
         encoded = b""
         if self._format == "json":
-            encoded = await _offload(len(content), lambda: records.encode_content(content))
+            encoded = await offload(len(content), lambda: records.encode_content(content))
 
-        def plan(found: _Found) -> tuple[list[Command], Stored]:
+        def plan(found: Found) -> tuple[list[Command], Stored]:
+            nonlocal before
+            before = found.current
             meta = next_version(draft, found.previous, self._clock(), ttl)
             # The old key goes first: its type may differ, and nothing of it may be left.
             commands: list[Command] = [("UNLINK", key)]
@@ -208,12 +165,17 @@ class RedisStore:
                 commands.append(("PEXPIRE", key, milliseconds(ttl)))
             return commands, Stored(meta, created=found.current is None)
 
-        return await self._change(draft.id, precondition, plan)
+        stored = await self._writes.change(draft.id, precondition, plan)
+        await self._variants.follow_write(before, stored.meta, ttl)
+        return stored
 
     async def delete(self, id: str, precondition: Precondition = ALWAYS) -> bool:
         key = self._prefix + id
+        before: Meta | None = None
 
-        def plan(found: _Found) -> tuple[list[Command], bool]:
+        def plan(found: Found) -> tuple[list[Command], bool]:
+            nonlocal before
+            before = found.current
             if found.current is None:
                 return [], False
             tombstone = records.tombstone_from(found.current)
@@ -223,7 +185,7 @@ class RedisStore:
             return commands, True
 
         try:
-            return await self._change(id, precondition, plan)
+            deleted = await self._writes.change(id, precondition, plan)
         except StoreFull:
             if precondition != ALWAYS:
                 raise
@@ -233,7 +195,18 @@ class RedisStore:
                 return bool(value((await exchange(line, [("UNLINK", key)]))[0]))
 
             with translated():
-                return await self._servers.attempt(key, let_go)
+                deleted = await self._servers.attempt(key, let_go)
+        await self._variants.follow_write(before, None)
+        return deleted
+
+    async def get_variant(self, source: str, spec: str) -> Rendition | None:
+        return await self._variants.get_variant(source, spec)
+
+    async def put_variant(self, source: Meta, spec: str, rendition: Rendition) -> None:
+        await self._variants.put_variant(source, spec, rendition)
+
+    async def drop_variants(self, source: str) -> None:
+        await self._variants.drop_variants(source)
 
     async def list(self, cursor: str | None, limit: int) -> Page:
         """See ``ports.Store``. ``limit`` from 1 on.
@@ -286,86 +259,6 @@ class RedisStore:
                     metas += [meta] if meta is not None else []
         return metas
 
-    async def _change(self, id: str, precondition: Precondition, plan: _Plan[T]) -> T:
-        """Do what ``plan`` makes of the current version, unless that has changed in between: then try again."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        chances = 1
-        write = _Write(id, precondition, plan)
-        with translated():
-            while True:
-                try:
-                    committed = await self._servers.attempt(self._prefix + id, partial(self._attempt, write))
-                except ConnectionError as error:
-                    # What may have been written must not be written again.
-                    if write.begun or not chances or not is_broken(error):
-                        raise
-                    chances -= 1
-                    continue
-                except Moving:
-                    committed = False
-                    await self._write_aside(write)
-                if committed and write.outcome is not None:
-                    return write.outcome
-                if committed:
-                    raise PreconditionFailed((write.current and write.current.etag) or None)
-                if loop.time() >= deadline:
-                    raise StoreUnavailable("Too many others write this image at the same time.")
-                await asyncio.sleep(random.uniform(0, 0.005))  # noqa: S311 - no secret
-
-    async def _attempt(self, write: _Write[T], line: Line) -> bool:
-        write.begun, write.outcome = False, None
-        found = await self._watch(line, write)
-        write.current = found.current
-        write.commands = ()
-        if write.precondition.allows(found.current):
-            write.commands, write.outcome = write.plan(found)
-            write.begun = True
-        # Without commands this proves that all that was read was so at one moment.
-        return await commit(line, [command for command in write.commands if command not in write.aside])
-
-    async def _write_aside(self, write: _Write[T]) -> None:
-        """Write the tombstone on its own, since it can't be in one transaction with the image.
-
-        While a cluster moves their slot, one of them may be at another node than the other. A tombstone beside an
-        image means nothing, so it does no harm if the image then stays.
-        """
-        key = self._prefix + write.id
-        write.aside = [command for command in write.commands if command[1] != key]
-        for command in write.aside:
-            value((await self._servers.read(exchange, (str(command[1]), [command])))[0])
-
-    async def _watch(self, line: Line, write: _Write[T]) -> _Found:
-        id, key, now = write.id, self._prefix + write.id, self._clock()
-        commands: list[Command] = [("WATCH", key), ("GET", self._tombstones % key), *head_commands(key)]
-        watched, tombstone, *replies = await exchange(line, commands)
-        if isinstance(tombstone, bytes):
-            # Where the image has moved on to another node, its tombstone may be left behind.
-            write.tombstone = tombstone
-        value(watched)
-        try:
-            current = read_head(id, replies, now)
-            if current is UNREAD:
-                current = await self._read_whole(line, id, replies[0])
-        except BrokenRecord:
-            current = records.broken_meta(id)
-        if current is None:
-            value(tombstone)
-        return _Found(current, current or records.predecessor_from(write.tombstone))
-
-    async def _read_whole(self, line: Line, id: str, kind: bytes) -> Meta:
-        # A reply of another type means that the key has changed since; then the transaction fails anyway.
-        key = self._prefix + id
-        if kind == b"string":
-            (raw,) = await exchange(line, [("GET", key)])
-            if isinstance(raw, bytes):
-                return (await _decode(len(raw), lambda: records.image_from_json(id, raw, None))).meta
-        if kind == b"hash":
-            (values,) = await exchange(line, [("HMGET", key, "content", *records.FIELDS)])
-            if isinstance(values, list):
-                return (await _decode_hash(id, values, None)).meta
-        raise BrokenRecord(id, NO_RECORD)
-
 
 def make_servers(url: str, limits: Limits) -> Servers:
     """What ``url`` names. Raises ``SettingsError``."""
@@ -376,21 +269,3 @@ def make_servers(url: str, limits: Limits) -> Servers:
         return ClusterServers(parsed, limits)
     host, port = parsed.addresses[0]
     return OneServer(Connections({"host": host, "port": port} | parsed.options, limits))
-
-
-async def _decode_hash(id: str, values: Sequence[bytes | None], expires: float | None) -> Image:
-    content, *rest = values
-    fields = dict(zip(records.FIELDS, rest, strict=True))
-    hashed = len(content or b"") if fields["etag"] is None else 0
-    return await _decode(hashed, lambda: records.image_from_hash(id, fields, content, expires))
-
-
-async def _decode(size: int, decode: Callable[[], Image]) -> Image:
-    begun = time.perf_counter()
-    image = await _offload(size, decode)
-    return replace(image, decode_seconds=time.perf_counter() - begun)
-
-
-async def _offload(size: int, work: Callable[[], T]) -> T:
-    """Do ``work`` on ``size`` bytes here if that is quick, else in a thread."""
-    return await asyncio.to_thread(work) if size > INLINE_BYTES else work()

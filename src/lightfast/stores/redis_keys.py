@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lightfast.errors import InvalidRequest, SettingsError
@@ -43,6 +44,32 @@ def tombstone_pattern(prefix: str) -> str:
     if "}" in prefix:
         raise SettingsError(f"The prefix {prefix!r} may hold braces only as a hash tag, as in '{{app}}:image:'.")
     return "lightfast:deleted:{%s}"
+
+
+@dataclass(frozen=True, slots=True)
+class VariantKeys:
+    """Where variants are. ``tagged``: in a cluster, all of a version's keys are in the slot of its ETag."""
+
+    base: str
+    tagged: bool
+
+    def variant(self, source: str, spec: str) -> str:
+        return f"{self.base}:{self._version(source)}:{spec}"
+
+    def index(self, source: str) -> str:
+        return f"{self.base}s:{self._version(source)}"
+
+    def _version(self, source: str) -> str:
+        return f"{{{source}}}" if self.tagged else source
+
+
+def variant_keys(prefix: str, *, tagged: bool) -> VariantKeys:
+    """Beside the images with ``prefix``: no key of one kind begins like the keys of the other.
+
+    Otherwise every variant would be told of as a change of an image. With an empty prefix, all keys are.
+    """
+    mixed = "variants:".startswith(prefix) or prefix.startswith(("variant:", "variants:"))
+    return VariantKeys("lightfast:variant" if mixed or "variant:".startswith(prefix) else "variant", tagged)
 
 
 def scan_pattern(prefix: str) -> str:
