@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -20,13 +20,15 @@ LARGEST_SHARE = 4
 
 
 @dataclass(slots=True, eq=False)
-class _Entry(Generic[K, V]):
+class Slot(Generic[K, V]):
+    """Where a value stands in the queue. Empty once it has left the cache."""
+
     key: K
-    value: V
+    value: V | None
     size: int
     visited: bool = False
-    newer: _Entry[K, V] | None = None
-    older: _Entry[K, V] | None = None
+    newer: Slot[K, V] | None = None
+    older: Slot[K, V] | None = None
 
 
 class MemoryCache(Generic[K, V]):
@@ -43,10 +45,10 @@ class MemoryCache(Generic[K, V]):
     def __init__(
         self, max_bytes: int, max_entries: int | None = None, on_evict: Callable[[K, V], None] | None = None
     ) -> None:
-        self._entries: dict[K, _Entry[K, V]] = {}
-        self._newest: _Entry[K, V] | None = None
-        self._oldest: _Entry[K, V] | None = None
-        self._hand: _Entry[K, V] | None = None  # None: begin at the oldest
+        self._entries: dict[K, Slot[K, V]] = {}
+        self._newest: Slot[K, V] | None = None
+        self._oldest: Slot[K, V] | None = None
+        self._hand: Slot[K, V] | None = None  # None: begin at the oldest
         self._bytes = 0
         self._on_evict = on_evict
         self.evictions = 0
@@ -81,6 +83,10 @@ class MemoryCache(Generic[K, V]):
         entry.visited = True
         return entry.value
 
+    def slot(self, key: K) -> Slot[K, V] | None:
+        """The slot of ``key``, for one who uses its value often: each use is to set ``visited``."""
+        return self._entries.get(key)
+
     def peek(self, key: K) -> V | None:
         """The value, without counting as a use; ``None`` if there is none."""
         entry = self._entries.get(key)
@@ -103,7 +109,7 @@ class MemoryCache(Generic[K, V]):
         accepted = self.admits(size)
         if accepted:
             gone += self._make_room(size, entries=1)
-            self._link(_Entry(key, value, size))
+            self._link(Slot(key, value, size))
         self._announce(gone)
         return accepted
 
@@ -112,8 +118,9 @@ class MemoryCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        self._announce([self._unlink(entry)])
-        return entry.value
+        gone = self._unlink(entry)
+        self._announce([gone])
+        return gone[1]
 
     def clear(self) -> None:
         """Let every entry go."""
@@ -127,7 +134,7 @@ class MemoryCache(Generic[K, V]):
         self._max_entries = max_entries
         self._announce(self._make_room(0, entries=0))
 
-    def _make_room(self, size: int, entries: int) -> list[_Entry[K, V]]:
+    def _make_room(self, size: int, entries: int) -> list[tuple[K, V]]:
         gone = []
         while self._lacks_room(size, entries) and (victim := self._victim()) is not None:
             gone.append(self._unlink(victim))
@@ -139,7 +146,7 @@ class MemoryCache(Generic[K, V]):
             return True
         return self._max_entries is not None and len(self._entries) + entries > self._max_entries
 
-    def _victim(self) -> _Entry[K, V] | None:
+    def _victim(self) -> Slot[K, V] | None:
         entry = self._hand or self._oldest
         while entry is not None and entry.visited:
             entry.visited = False
@@ -147,7 +154,7 @@ class MemoryCache(Generic[K, V]):
         self._hand = entry
         return entry
 
-    def _link(self, entry: _Entry[K, V]) -> None:
+    def _link(self, entry: Slot[K, V]) -> None:
         entry.older = self._newest
         if self._newest is None:
             self._oldest = entry
@@ -157,7 +164,7 @@ class MemoryCache(Generic[K, V]):
         self._entries[entry.key] = entry
         self._bytes += entry.size
 
-    def _unlink(self, entry: _Entry[K, V]) -> _Entry[K, V]:
+    def _unlink(self, entry: Slot[K, V]) -> tuple[K, V]:
         newer, older = entry.newer, entry.older
         if self._hand is entry:
             self._hand = newer
@@ -169,13 +176,13 @@ class MemoryCache(Generic[K, V]):
             self._oldest = newer
         else:
             older.newer = newer
-        # An entry without links is in no reference cycle: its value is freed now, not by the collector.
-        entry.newer = entry.older = None
+        # Nobody keeps the value by keeping the slot.
+        value, entry.value, entry.newer, entry.older = entry.value, None, None, None
         del self._entries[entry.key]
         self._bytes -= entry.size
-        return entry
+        return entry.key, cast(V, value)
 
-    def _announce(self, gone: list[_Entry[K, V]]) -> None:
+    def _announce(self, gone: list[tuple[K, V]]) -> None:
         if self._on_evict is not None:
-            for entry in gone:
-                self._on_evict(entry.key, entry.value)
+            for key, value in gone:
+                self._on_evict(key, value)

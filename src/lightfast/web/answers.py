@@ -10,24 +10,21 @@ from weakref import WeakKeyDictionary
 from uvicorn.config import Config
 
 from lightfast.cache.coherence import Link
-from lightfast.cache.memory import MemoryCache
+from lightfast.cache.memory import MemoryCache, Slot
 from lightfast.cache.tiered import Entry, TieredCache
 from lightfast.http.dates import format_http_date
 from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
-from lightfast.web.plain import Plain, read_block
+from lightfast.web.plain import HeaderBlocks
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000
 MAX_TARGETS_OF_ONE = 4
 """An image has two targets; a path in front of it can be written in any number of ways."""
 
-MAX_BLOCKS = 1_000
-MAX_BLOCK = 4096
-"""Bytes. A longer header block is read each time."""
-
-UNREAD = Plain(None, False, False)
-"""Stands for a header block that was not read before."""
+MAX_SHORTCUTS = 1_000
+MAX_SEEN = 10_000
+"""Requests that were answered once, of which nothing but a hash is kept."""
 
 LogHit = Callable[[float, str, bytes, int, int, object], None]
 """Time, method, target, status, bytes and client of an answer from memory."""
@@ -56,6 +53,25 @@ class Place:
     reads: Reads
 
 
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """The answer to a request of certain bytes, until ``until`` (Unix seconds), while ``link`` is in ``epoch``.
+
+    It ends with the second, because its Date does; then the request is read again. It keeps no content.
+    """
+
+    until: float
+    slot: Slot[str, Entry]
+    link: Link
+    epoch: int
+    reads: Reads
+    status: int
+    has_body: bool
+    head: bytes
+    method: str
+    target: bytes
+
+
 class HotAnswers:
     """One for each server (a uvicorn ``Config``): what it answers without asking its application."""
 
@@ -65,8 +81,10 @@ class HotAnswers:
         self.upkeep = Upkeep(limits)
         self.draining = False
         """Whether the server ends: each connection is told so with its next answer, which takes the full path."""
-        self.blocks: dict[bytes, Plain | None] = {}
-        """What was read in header blocks before; ``None`` where they are not plain."""
+        self.blocks = HeaderBlocks()
+        self.shortcuts: dict[bytes, Shortcut] = {}
+        """By all the bytes of a request."""
+        self._seen: set[int] = set()
         self.second = self.next_second = 0
         self.ok = self.not_modified = b""
         """How a 200 and a 304 begin from ``second`` until ``next_second`` (Unix seconds)."""
@@ -94,15 +112,19 @@ class HotAnswers:
         """Leave all answers to the full path from now on."""
         self.draining = True
         self.places.clear()
+        self.shortcuts.clear()
 
-    def read_block(self, block: bytes) -> Plain | None:
-        """``plain.read_block``, remembered: a browser repeats its block for every picture of a page."""
-        plain = read_block(block)
-        if len(block) <= MAX_BLOCK:
-            if len(self.blocks) >= MAX_BLOCKS:
-                self.blocks.clear()
-            self.blocks[block] = plain
-        return plain
+    def remember(self, request: bytes, shortcut: Shortcut) -> None:
+        """Answer ``request`` by ``shortcut`` if it comes for the second time: one with an id of its own never does."""
+        mark = hash(request)
+        if request in self.shortcuts or mark in self._seen:
+            if len(self.shortcuts) >= MAX_SHORTCUTS:
+                self.shortcuts.clear()
+            self.shortcuts[request] = shortcut
+            return
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
 
     def begin_second(self, now: float, server_headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Prepare how answers begin in the second of ``now``: status line, the server's own fields, Date."""

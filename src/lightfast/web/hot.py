@@ -23,7 +23,7 @@ from typing import Any
 
 from lightfast.cache.pages import WORTHWHILE
 from lightfast.model import Content
-from lightfast.web.answers import UNREAD, answers_of
+from lightfast.web.answers import Shortcut, answers_of
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
 
@@ -45,7 +45,10 @@ class HotProtocol(Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # uvicorn's own, passed on
         super().__init__(*args, **kwargs)
         self._answers = answers_of(self.config)
+        self._shortcuts = self._answers.shortcuts
         self._in_message = self._in_head = False
+        self._is_free = True
+        """Whether the connection stands between two messages and ``_is_idle``, since the last event that changes it."""
         self._socket: socket.socket | None = None
         self._hits = 0
         self._progress = (0, 0, 0, False)
@@ -72,6 +75,7 @@ class HotProtocol(Protocol):
 
     def on_message_begin(self) -> None:
         self._in_message = self._in_head = True
+        self._is_free = False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -85,10 +89,40 @@ class HotProtocol(Protocol):
     def on_message_complete(self) -> None:
         self._in_message = False
         super().on_message_complete()
+        self._is_free = not self._in_message and self._is_idle()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # upkeep sees to it
+        self._is_free = not self._in_message and self._is_idle()
+
+    def pause_writing(self) -> None:
+        self._is_free = False
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._is_free = not self._in_message and self._is_idle()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_message or not self._answer(data):
-            super().data_received(data)
+        if self._is_free:
+            now = time()
+            shortcut = self._shortcuts.get(data)
+            if (
+                shortcut is not None
+                and now < shortcut.until
+                and now <= shortcut.link.turning_until
+                and shortcut.epoch == shortcut.link.trusted_epoch
+                and (entry := shortcut.slot.value) is not None
+            ):
+                self._take(shortcut, entry.content, now)
+                return
+            shortcut = self._find(data, now)
+            if shortcut is not None and (entry := shortcut.slot.value) is not None:
+                self._answers.remember(data, shortcut)
+                self._take(shortcut, entry.content, now)
+                return
+        super().data_received(data)
 
     def shutdown(self) -> None:
         """Uvicorn's word that the server ends. The next answer is the last one, and says so.
@@ -125,63 +159,64 @@ class HotProtocol(Protocol):
         elif limits.keep_alive and now - self._since >= limits.keep_alive:
             self.transport.close()
 
-    def _answer(self, data: bytes) -> bool:
-        """Answer ``data`` if that can be done here; whether it was.
+    def _take(self, shortcut: Shortcut, content: Content, now: float) -> None:
+        """Send what is prepared. What can be looked up once is: a look-up costs a hundredth of the whole request."""
+        shortcut.slot.visited = True
+        reads = shortcut.reads
+        if shortcut.has_body:
+            sent = len(content)
+            reads.bytes += sent
+            if sent < WORTHWHILE:
+                self.transport.write(b"".join((shortcut.head, content)))
+            else:
+                self._send(shortcut.head, content)
+        else:
+            sent = 0
+            self.transport.write(shortcut.head)
+        if shortcut.status == 200:
+            reads.whole_hits += 1
+        else:
+            reads.unchanged_hits += 1
+        self.server_state.total_requests += 1
+        self._hits += 1
+        if self._answers.log_hit is not None:
+            self._answers.log_hit(now, shortcut.method, shortcut.target, shortcut.status, sent, self.client)
 
-        What can be looked up once is: a call or a look-up costs a hundredth of the whole request here.
-        """
+    def _find(self, data: bytes, now: float) -> Shortcut | None:
+        """The answer to ``data``, if it is one plain request whose image is in memory and trusted."""
         answers = self._answers
-        start = 4 if data[:4] == GET else 5
+        method = "GET" if data[:4] == GET else "HEAD"
+        start = len(method) + 1
         end = data.find(VERSION, start)
         target = data[start:end]
         place = answers.places.get(target)
-        if place is None or len(data) > MAX_HEAD or not (start == 4 or data[:5] == HEAD):
-            return False
-        cycle = self.cycle
-        if (cycle is not None and not cycle.response_complete) or self.pipeline or self.flow.write_paused:
-            return False  # something is under way, or the client does not take what it is sent
-        entry = place.memory.get(place.id)
-        if entry is None or entry.epoch != place.link.trusted_epoch:
-            return False
+        if place is None or len(data) > MAX_HEAD or not (method == "GET" or data[:5] == HEAD):
+            return None
+        slot = place.memory.slot(place.id)
+        entry = slot.value if slot is not None else None
+        if slot is None or entry is None or entry.epoch != place.link.trusted_epoch or now > place.link.turning_until:
+            return None
         prepared = entry.prepared.get(target)
-        now = time()
-        if prepared is None or now >= prepared.until or now > place.link.turning_until:
-            return False
-        block = data[end + LINE_END :]
-        plain = answers.blocks.get(block, UNREAD)
-        if plain is UNREAD:
-            plain = answers.read_block(block)
+        if prepared is None or now >= prepared.until:
+            return None
+        plain = answers.blocks.read(data[end + LINE_END :])
         if plain is None or (plain.has_origin and prepared.names_origin):
-            return False
+            return None
         if not answers.second <= now < answers.next_second:
             answers.begin_second(now, self.server_state.default_headers)
-        reads = place.reads
-        sent = 0
-        unless = plain.unless
-        if unless is not None and (prepared.etag in unless or plain.unless_any):
-            status = 304
-            reads.unchanged_hits += 1
-            self.transport.write(answers.not_modified + prepared.unchanged)
-        else:
-            status = 200
-            reads.whole_hits += 1
-            if start == 5:
-                self.transport.write(answers.ok + prepared.whole)
-            else:
-                content = entry.content
-                sent = len(content)
-                reads.bytes += sent
-                if sent < WORTHWHILE:
-                    self.transport.write(b"".join((answers.ok, prepared.whole, content)))
-                else:
-                    self._send(answers.ok + prepared.whole, content)
-        self.server_state.total_requests += 1
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
-        self._hits += 1
-        if answers.log_hit is not None:
-            answers.log_hit(now, "GET" if start == 4 else "HEAD", target, status, sent, self.client)
-        return True
+        unchanged = plain.unless is not None and (prepared.etag in plain.unless or plain.unless_any)
+        return Shortcut(
+            until=min(prepared.until, answers.next_second),
+            slot=slot,
+            link=place.link,
+            epoch=entry.epoch,
+            reads=place.reads,
+            status=304 if unchanged else 200,
+            has_body=method == "GET" and not unchanged,
+            head=answers.not_modified + prepared.unchanged if unchanged else answers.ok + prepared.whole,
+            method=method,
+            target=target,
+        )
 
     def _is_idle(self) -> bool:
         """Whether nothing is under way on this connection, and the client takes what it is sent."""

@@ -15,12 +15,20 @@ _DECISIVE = (
     "te|trailer|transfer-encoding|upgrade|want-content-digest|want-repr-digest"
 )
 
-# Field lines by the letter of RFC 9112 §5: no blank before the colon, no folding, no bare CR, LF or NUL.
-_BLOCK = re.compile(
-    rf"(?:\r\n(?!(?:{_DECISIVE}):)[!#$%&'*+\-.^_`|~0-9a-z]+:[\t\x20-\x7e\x80-\xff]*)*\r\n\r\n".encode("latin-1"),
-    re.IGNORECASE,
+# A field line by the letter of RFC 9112 §5: no blank before the colon, no folding, no bare CR, LF or NUL.
+_LINE = re.compile(
+    rf"(?!(?:{_DECISIVE}):)([!#$%&'*+\-.^_`|~0-9a-z]+):([\t\x20-\x7e\x80-\xff]*)".encode("latin-1"), re.I
 )
-_UNDERSTOOD = re.compile(rb"\r\n(host|connection|if-none-match|origin):([^\r\n]*)", re.IGNORECASE)
+
+MAX_LINES = 4_000
+MAX_LINE = 1024
+"""Bytes. A longer line is read each time."""
+
+OTHER = b""
+"""Stands for the name of a field that means nothing to an image's answer."""
+
+Field = tuple[bytes, bytes]
+"""Name in lower case and value, of the fields that are understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +42,59 @@ class Plain:
     has_origin: bool
 
 
-def read_block(block: bytes) -> Plain | None:
-    """Read a header block, from the line end of the request line to the empty line; ``None`` if it is not plain."""
-    if _BLOCK.fullmatch(block) is None:
+class HeaderBlocks:
+    """Reads header blocks, and remembers the lines: what differs between two requests is a line or two."""
+
+    def __init__(self) -> None:
+        self._lines: dict[bytes, Field | None] = {}
+        """What each line says; ``None`` where its block is not plain."""
+
+    def read(self, block: bytes) -> Plain | None:
+        """Read ``block``, from the line end of the request line to the empty line; ``None`` if it is not plain."""
+        first, *lines, last, end = block.split(b"\r\n") if block.endswith(b"\r\n\r\n") else (b"!", b"", b"")
+        if first or last or end:
+            return None
+        hosts: list[bytes] = []
+        tags: list[bytes] = []
+        has_origin = False
+        known = self._lines
+        for line in lines:
+            field = known[line] if line in known else self._read_line(line)
+            if field is None:
+                return None
+            name, value = field
+            match name:
+                case b"":  # OTHER
+                    continue
+                case b"host":
+                    hosts.append(value)
+                case b"if-none-match":
+                    tags.append(value)
+                case b"origin":
+                    has_origin = True
+        if not is_valid_host(hosts, "1.1"):
+            return None
+        if not tags:
+            return Plain(None, False, has_origin)
+        parsed = EntityTags.parse(b", ".join(tags).decode("latin-1"))
+        if parsed is None:
+            return None
+        return Plain(frozenset(tag.opaque for tag in parsed.tags), parsed.any, has_origin)
+
+    def _read_line(self, line: bytes) -> Field | None:
+        field = _read_line(line)
+        if len(line) <= MAX_LINE:
+            if len(self._lines) >= MAX_LINES:
+                self._lines.clear()
+            self._lines[line] = field
+        return field
+
+
+def _read_line(line: bytes) -> Field | None:
+    found = _LINE.fullmatch(line)
+    if found is None:
         return None
-    hosts: list[bytes] = []
-    tags: list[bytes] = []
-    has_origin = False
-    for name, raw in _UNDERSTOOD.findall(block):
-        value = raw.strip(b"\t ")
-        match name.lower():
-            case b"host":
-                hosts.append(value)
-            case b"if-none-match":
-                tags.append(value)
-            case b"origin":
-                has_origin = True
-            case _:
-                if value.lower() != b"keep-alive":
-                    return None
-    if not is_valid_host(hosts, "1.1"):
-        return None
-    if not tags:
-        return Plain(None, False, has_origin)
-    parsed = EntityTags.parse(b", ".join(tags).decode("latin-1"))
-    if parsed is None:
-        return None
-    return Plain(frozenset(tag.opaque for tag in parsed.tags), parsed.any, has_origin)
+    name, value = found[1].lower(), found[2].strip(b"\t ")
+    if name == b"connection":
+        return (OTHER, b"") if value.lower() == b"keep-alive" else None
+    return (name, value) if name in (b"host", b"if-none-match", b"origin") else (OTHER, b"")
