@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lightfast.errors import StoreFull
-from lightfast.model import Precondition
+from lightfast.model import Precondition, Rendition
 from lightfast.stores.memory import MAX_REMEMBERED, RECORD_OVERHEAD, MemoryStore
 
 ROOM_FOR_TWO = 2 * (1000 + RECORD_OVERHEAD)
@@ -61,3 +61,40 @@ async def test_deleted_images_are_forgotten(clock, draft):
         await store.delete(f"i{number}")
     assert not (await store.put(draft("a", b"three"), 0)).meta.replaced
     assert (await store.put(draft("i0", b"y"), 0)).meta.replaced
+
+
+async def test_variants_count_and_give_way_to_images(clock, draft):
+    store = MemoryStore(max_bytes=ROOM_FOR_TWO, clock=clock)
+    meta = (await store.put(draft("a", b"a" * 1000), 10)).meta
+    picture = Rendition(b"x" * 1000, "0", "image/webp", 1, 1)
+    await store.put_variant(meta, "w=1", picture)
+    with pytest.raises(StoreFull):
+        await store.put_variant(meta, "w=2", picture)
+    await store.put_variant(meta, "w=1", Rendition(b"y" * 1000, "0", "image/webp", 1, 1))
+    with pytest.raises(StoreFull):
+        await store.put_variant(meta, "w=1", Rendition(b"y" * 1001, "0", "image/webp", 1, 1))
+    assert (await store.get_variant(meta.etag, "w=1")).content == b"y" * 1000
+    with pytest.raises(StoreFull):
+        await store.put(draft("b", b"b" * 1001), 10)
+    assert await store.get_variant(meta.etag, "w=1") is not None
+    await store.put(draft("b", b"b" * 1000), 10)
+    assert await store.get_variant(meta.etag, "w=1") is None
+    await store.delete("b")
+    await store.put_variant(meta, "w=1", picture)
+    await store.drop_variants(meta.etag)
+    await store.put_variant(meta, "w=2", picture)
+    clock.advance(10)
+    for id in "cd":
+        await store.put(draft(id, id.encode() * 1000), 0)
+
+
+async def test_expired_images_make_room_for_variants(clock, draft):
+    store = MemoryStore(max_bytes=ROOM_FOR_TWO, clock=clock)
+    await store.put(draft("a", b"a" * 1000), 10)
+    meta = (await store.put(draft("b", b"b" * 1000), 0)).meta
+    picture = Rendition(b"x" * 1000, "0", "image/webp", 1, 1)
+    with pytest.raises(StoreFull):
+        await store.put_variant(meta, "w=1", picture)
+    clock.advance(10)
+    await store.put_variant(meta, "w=1", picture)
+    assert await store.get_variant(meta.etag, "w=1") == picture

@@ -62,10 +62,11 @@ class RedisVariants:
 
     async def get_variant(self, source: str, spec: str) -> Rendition | None:
         key = self._keys.variant(source, spec)
-        kind, raw = await self._read(key, [("TYPE", key), ("GET", key)])
-        if raw is None or kind == b"none":
-            return None
-        rendition = rendition_from(raw) if isinstance(raw, bytes) else None
+        kind, raw = await self._servers.read(exchange, (key, [("TYPE", key), ("GET", key)]))
+        with translated():
+            if value(kind) == b"none" or raw is None:
+                return None
+            rendition = rendition_from(value(raw)) if kind == b"string" else None
         if rendition is None:
             log_broken(source, spec)
         return rendition
