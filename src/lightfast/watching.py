@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from lightfast.errors import BrokenRecord, StoreUnavailable
@@ -41,14 +42,15 @@ class _Backlog:
         self.arrived.set()
 
 
-async def sightings(store: FollowedStore, clock: Clock) -> AsyncIterator[Sighting]:
+async def sightings(store: FollowedStore, clock: Clock) -> AsyncGenerator[Sighting]:
     """Every change from now on, with what became of the image. Makes a new link when one is lost; never ends."""
     while True:
         try:
-            async for change in watch(store):
-                yield await _look_at(change, store, clock())
+            async with aclosing(watch(store)) as changes:
+                async for change in changes:
+                    yield await _look_at(change, store, clock())
         except StoreUnavailable as error:
-            yield Sighting(datetime.now(UTC), None, f"lost: {error}")
+            yield Sighting(datetime.fromtimestamp(clock(), UTC), None, f"lost: {error}")
         await asyncio.sleep(RELINK_DELAY)
 
 
@@ -70,7 +72,7 @@ def _lag(moment: float | None, arrived: float) -> float | None:
     return arrived - moment if moment is not None and 0 <= arrived - moment < PLAUSIBLE_LAG else None
 
 
-async def watch(feed: ChangeFeed) -> AsyncIterator[Change]:
+async def watch(feed: ChangeFeed) -> AsyncGenerator[Change]:
     """Every change from now on; ``linked`` comes first. Raises ``StoreUnavailable`` when the link is lost."""
     backlog = _Backlog()
     following = asyncio.create_task(feed.follow(backlog))

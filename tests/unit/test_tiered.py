@@ -197,6 +197,16 @@ async def test_a_change_during_a_version_request_wins(store, tier):
     assert (await tier.find("id")).content == b"new"
 
 
+async def test_what_has_taken_an_outdated_copys_place_is_asked_for_once(store, tier):
+    await put(store, b"old")
+    await tier.find("id")
+    await relink(store, tier)
+    store._observers.clear()  # what comes now is not told of
+    await put(store, b"new")
+    assert (await tier.find_meta("id")).meta.etag == md5(b"new")
+    assert (store.heads, store.gets) == (1, 1)
+
+
 async def test_an_earlier_expiry_is_taken_over_to_the_millisecond(store, tier, clock):
     await put(store, b"same", ttl=10)
     await tier.find("id")

@@ -130,27 +130,27 @@ class TieredCache:
 
     async def find(self, id: str) -> Found:
         """The image with its bytes. Raises ``Missing``, ``BrokenRecord``, ``StoreUnavailable``."""
+        found, forward = await self._look(id)
+        if found is None or found.content is None:
+            return await self._load(id, forward)
+        return found
+
+    async def find_meta(self, id: str) -> Found:
+        """The image's metadata, with its bytes only if they are in memory. Raises as ``find``."""
+        found, _ = await self._look(id)
+        return found or await self._version(id)
+
+    async def _look(self, id: str) -> tuple[Found | None, Forward]:
+        """What memory has, verified where it has to be, or the version that has taken its place; else ``None``, and
+        why the store has to be asked for the bytes."""
         if self._clock() > self.link.turning_until:
             await self.link.caught_up()
         entry = self._entry(id)
         if entry is None:
-            return await self._load(id, Forward.URI_MISS)
+            return None, Forward.URI_MISS
         if entry.epoch == self.link.trusted_epoch:
-            return Found(entry.meta, entry.content, HIT)
-        return await self._reverify(entry) or await self._load(id, Forward.STALE)
-
-    async def find_meta(self, id: str) -> Found:
-        """The image's metadata, with its bytes only if they are in memory. Raises as ``find``."""
-        if self._clock() > self.link.turning_until:
-            await self.link.caught_up()
-        entry = self._entry(id)
-        if entry is not None:
-            if entry.epoch == self.link.trusted_epoch:
-                return Found(entry.meta, entry.content, HIT)
-            reverified = await self._reverify(entry)
-            if reverified is not None:
-                return reverified
-        return await self._version(id)
+            return Found(entry.meta, entry.content, HIT), Forward.STALE
+        return await self._reverify(entry), Forward.STALE
 
     def trusted(self, id: str) -> Entry | None:
         """The copy of ``id``, if it may be served without asking the store."""
@@ -208,8 +208,8 @@ class TieredCache:
             return None
         return entry
 
-    async def _reverify(self, entry: Entry) -> Found | None:
-        """Hold ``entry`` against the store's version; ``None`` if it was outdated, and is gone now."""
+    async def _reverify(self, entry: Entry) -> Found:
+        """Hold ``entry`` against the store's version. If it was outdated it is gone now, and that one is returned."""
         if self.link.state is LinkState.STORE_AWAY:
             return self._stale(entry)
         id = entry.meta.id
@@ -220,7 +220,7 @@ class TieredCache:
         if current.meta.etag != entry.meta.etag:
             if self.memory.peek(id) is entry:
                 self.memory.remove(id)
-            return None
+            return current
         if _renewed(entry.meta, current.meta):
             entry.meta = current.meta
             entry.prepared.clear()

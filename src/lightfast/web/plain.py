@@ -24,11 +24,13 @@ MAX_LINES = 4_000
 MAX_LINE = 1024
 """Bytes. A longer line is read each time."""
 
-OTHER = b""
-"""Stands for the name of a field that means nothing to an image's answer."""
-
 Field = tuple[bytes, bytes]
-"""Name in lower case and value, of the fields that are understood."""
+"""Name in lower case and value of a field that is understood."""
+
+OTHER: Field = (b"", b"")
+"""Stands for a field that means nothing to an image's answer."""
+
+UNREAD: Field = (b"?", b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +56,22 @@ class HeaderBlocks:
         first, *lines, last, end = block.split(b"\r\n") if block.endswith(b"\r\n\r\n") else (b"!", b"", b"")
         if first or last or end:
             return None
-        hosts: list[bytes] = []
-        tags: list[bytes] = []
-        has_origin = False
-        known = self._lines
-        for line in lines:
-            field = known[line] if line in known else self._read_line(line)
+        # Most lines are known to say nothing, so this is what all of it costs.
+        remembered = self._lines.get
+        telling = [(line, said) for line in lines if (said := remembered(line, UNREAD)) is not OTHER]
+        hosts, tags, has_origin = 0, [], False
+        for line, said in telling:
+            field = self._read_line(line) if said is UNREAD else said
             if field is None:
                 return None
             name, value = field
-            match name:
-                case b"":  # OTHER
-                    continue
-                case b"host":
-                    hosts.append(value)
-                case b"if-none-match":
-                    tags.append(value)
-                case b"origin":
-                    has_origin = True
-        if not is_valid_host(hosts, "1.1"):
+            if name == b"host":
+                hosts += 1
+            elif name == b"if-none-match":
+                tags.append(value)
+            elif name == b"origin":
+                has_origin = True
+        if hosts != 1:
             return None
         if not tags:
             return Plain(None, False, has_origin)
@@ -96,5 +95,7 @@ def _read_line(line: bytes) -> Field | None:
         return None
     name, value = found[1].lower(), found[2].strip(b"\t ")
     if name == b"connection":
-        return (OTHER, b"") if value.lower() == b"keep-alive" else None
-    return (name, value) if name in (b"host", b"if-none-match", b"origin") else (OTHER, b"")
+        return OTHER if value.lower() == b"keep-alive" else None
+    if name == b"host":
+        return (name, value) if is_valid_host([value], "1.1") else None
+    return (name, value) if name in (b"if-none-match", b"origin") else OTHER

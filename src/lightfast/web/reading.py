@@ -68,14 +68,14 @@ class Reading:
     def _prepare(self, scope: Scope, request: ReadRequest) -> None:
         """Have the next plain requests for this target answered by the hot path, if this was one of its two URLs."""
         target: bytes = scope["lightfast.target"]
-        heads = self._serving().heads(request)
-        if heads is None or not request.is_plain or request.version not in (None, heads.entry.meta.etag):
-            return
         url = f"/images/{request.id}" + (f"?v={request.version}" if request.version else "")
-        if not target.startswith(b"/") or not target.endswith(url.encode()):
+        if not (request.is_plain and target.startswith(b"/") and target.endswith(url.encode())):
             return
         if any(mark in target[: -len(url)] for mark in b"?#%"):
             return  # a path of the app may stand in front, but nothing that there is no end of
+        heads = self._serving().heads(request)
+        if heads is None or request.version not in (None, heads.entry.meta.etag):
+            return
         answers: HotAnswers = scope["lightfast.hot"]
         more = [("server-timing", "hot"), *self._cors.headers(None)]
         tier = self._serving().tier
