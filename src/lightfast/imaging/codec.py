@@ -93,6 +93,8 @@ def render(content: Content, variant: Variant, limits: Limits, stop: Stop, *, ke
     except pyvips.Error as error:
         stop.check()
         raise InvalidImage("The image can't be decoded: its data is damaged.") from error
+    finally:
+        stop.forget()
 
 
 def _render(content: Content, variant: Variant, limits: Limits, stop: Stop, keep: int) -> Picture:

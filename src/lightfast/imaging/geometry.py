@@ -62,7 +62,7 @@ class Limits:
     """In one frame of the source."""
     bytes_in: int = 100 * 1024 * 1024
     """In the file."""
-    memory: int = 256 * 1024 * 1024
+    memory: int = 320 * 1024 * 1024
     """Bytes of a picture that has to be decoded as a whole, before it is made smaller."""
     pixels_out: int = 32_000_000
     """In what is made; of an animation in all frames."""

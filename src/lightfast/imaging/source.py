@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 
 import pyvips
 
@@ -24,6 +25,12 @@ _LOADERS: Mapping[str, _Loader] = {
 }
 _PAGED = frozenset({"image/webp", "image/gif"})
 
+_WHOLE: Mapping[str, int] = {"image/jpeg": 2, "image/avif": 5, "image/webp": 1, "image/gif": 2}
+"""What is (a JPEG or PNG: may be) decoded as a whole, and bytes of memory for each byte of pixels, as measured."""
+_TEXTS = (b"zTXt", b"iTXt")
+_PACKED_TEXT = 65536
+"""Bytes of packed text in a PNG that are unpacked, into a thousand times as much at worst."""
+
 _TRIM_THRESHOLD = 10
 """How much a pixel may differ from the border's colour, in 8-bit steps, and still belong to it."""
 _TRIM_PIXELS = 2_000_000
@@ -31,12 +38,12 @@ _TRIM_PIXELS = 2_000_000
 
 
 class Source:
-    """The picture in ``content``, which is not copied. Raises ``InvalidImage`` and ``UnsupportedMediaType``."""
+    """The picture in ``content``. Raises ``InvalidImage`` and ``UnsupportedMediaType``."""
 
     def __init__(self, content: Content, limits: Limits, stop: Stop) -> None:
-        found = sniff(content if isinstance(content, bytes) else bytes(content), limits.pixels_in)
-        self.media_type = found.media_type
-        self._content = content
+        content = content if isinstance(content, bytes) else bytes(content)
+        self.media_type = sniff(content, limits.pixels_in).media_type
+        self._content = _without_long_texts(content) if self.media_type == "image/png" else content
         self._stop = stop
         self._header = self._load()
         self.size = Size(self._header.width, self._header.height)
@@ -84,7 +91,9 @@ class Source:
             clear = corner[-1] < 255
             image, corner = (image[image.bands - 1], corner[-1:]) if clear else (image.flatten(), corner[:-1])
         self._stop.watch(image)
-        left, top, width, height = (cell * it for it in image.find_trim(threshold=_TRIM_THRESHOLD, background=corner))
+        # line_art: no median first, which takes ten times as long and rounds off corners.
+        found = image.find_trim(threshold=_TRIM_THRESHOLD, background=corner, line_art=True)
+        left, top, width, height = (cell * it for it in found)
         if not width or not height:
             return Box(0, 0, *self.size)
         return Box(left, top, min(width, self.size.width - left), min(height, self.size.height - top))
@@ -98,13 +107,32 @@ class Source:
         return image
 
     def _check_memory(self, limits: Limits) -> None:
+        """Most pictures are decoded row by row; this is for those that can't be."""
         image = self._header
-        need = self.size.pixels * image.bands * (2 if image.format == "ushort" else 1)
-        whole = image.get_typeof("interlaced") or self.media_type in ("image/avif", *_PAGED)
-        # Coefficients of a progressive JPEG have two bytes; an AVIF is decoded to YUV first.
-        if self.media_type in ("image/jpeg", "image/avif"):
-            need *= 2
-        if whole and need > limits.memory:
+        if not image.get_typeof("interlaced") and self.media_type in ("image/png", "image/jpeg"):
+            return
+        sample = 2 if image.format == "ushort" else 1
+        need = self.size.pixels * image.bands * sample * _WHOLE.get(self.media_type, 1)
+        if need > limits.memory:
             raise InvalidImage(
-                f"The {self.media_type} needs {need} bytes of memory to be decoded; the limit is {limits.memory}."
+                f"The {self.media_type} needs about {need} bytes of memory to be decoded; the limit is {limits.memory}."
             )
+
+
+def _without_long_texts(png: bytes) -> bytes:
+    """``png`` without its packed texts, if these are long: they are unpacked before any pixel is."""
+    chunks = list(_chunks(png))
+    texts = [end - start for kind, start, end in chunks if kind in _TEXTS]
+    if sum(texts) <= _PACKED_TEXT:
+        return png
+    return png[:8] + b"".join(png[start:end] for kind, start, end in chunks if kind not in _TEXTS)
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and end of each chunk of a PNG whose structure has been checked."""
+    kind, end = b"", 8
+    while kind != b"IEND":
+        start = end
+        length, kind = struct.unpack_from(">I4s", png, start)
+        end = start + 12 + length
+        yield kind, start, end

@@ -46,6 +46,11 @@ class Stop:
                 return
         image.set_kill(True)
 
+    def forget(self) -> None:
+        """Let go of what was watched: it is freed in the thread that made it."""
+        with self._lock:
+            self._watched = []
+
     def check(self) -> None:
         """Raises ``RenderTimeout`` once it is time to end."""
         if self._stopped:
