@@ -67,7 +67,7 @@ def verify(path: str, query: str, keys: Sequence[str], now: float, scheme: Schem
         raise Forbidden("This needs a signature (s).")
     if not keys:
         raise Forbidden("This needs a signature, and no signing key is set up.")
-    # MD5 can be continued behind a known message, but only with NUL bytes, which this keeps out.
+    # MD5 can be continued behind a known message, but only with bytes that are not printable.
     if len(signatures) > 1 or len(pairs) > MAX_FIELDS or _PRINTABLE.fullmatch(path + query) is None:
         raise Forbidden("The signature (s) is not right for this URL.")
     unsigned = "&".join(pair for pair in pairs if _name(pair) != "s")

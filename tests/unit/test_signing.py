@@ -55,6 +55,7 @@ def test_a_known_signature() -> None:
         lambda url: url.upper(),
         lambda url: url + "\u0661",
         lambda url: url + "&x=\x00",
+        lambda url: url + "\udc80",
     ],
 )
 def test_any_change_is_refused(change, scheme: Scheme) -> None:  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightfast.errors import InvalidRequest, SettingsError
@@ -47,11 +47,12 @@ def text(query: str) -> str:
         ("dpr=2", ORIGINAL),
         ("w=0.5&dpr=2", "w=0.5"),
         # the fit matters with two sides only, or where it enlarges
-        ("w=512&fit=crop", "w=512"),
-        ("w=512&fit=scale", "w=512"),
-        ("h=512&fit=fill", "h=512"),
-        ("w=512&fit=min", "fit=max&w=512"),
-        ("w=512&fit=fillmax", "fit=max&w=512"),
+        ("w=512&fit=crop", "fit=scale&w=512"),
+        ("w=512&fit=scale", "fit=scale&w=512"),
+        ("h=512&fit=fill", "fit=scale&h=512"),
+        ("w=512&fit=min", "w=512"),
+        ("w=512&fit=fillmax", "w=512"),
+        ("w=512&h=64&fit=max", "h=64&w=512"),
         ("fit=max", ORIGINAL),
         ("w=5&h=5&fit=MIN", "fit=min&h=5&w=5"),
         ("max-w=5&min-h=6&w=9&h=9", "h=9&w=9"),
@@ -278,6 +279,11 @@ def _parse(parameters: dict[str, str]) -> Variant | None:
         return None
 
 
+# Thirty parameters take a while to make up.
+_patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@_patiently
 @given(_QUERIES, st.randoms(use_true_random=False))
 def test_the_canonical_text_stands_for_the_variant(parameters: dict[str, str], random: random.Random) -> None:
     variant = _parse(parameters)
@@ -308,6 +314,7 @@ def test_the_longest_canonical_text() -> None:
     assert 280 < len(canonical(replace(variant, fast=True, format=Format.WEBP))) <= 512
 
 
+@_patiently
 @given(st.lists(st.tuples(st.sampled_from([*_VALUES, "pad", "preset", "x"]), st.text(max_size=12)), max_size=4))
 def test_any_text_is_read_or_refused(parameters: list[tuple[str, str]]) -> None:
     try:
@@ -328,6 +335,8 @@ def test_any_text_is_read_or_refused(parameters: list[tuple[str, str]]) -> None:
         "w=640&fit=min&auto=format",
         "w=256&dpr=3&q=35",
         "w=1200&dpr=3",
+        "w=512&fit=crop",
+        "h=512&fit=fillmax",
         "fm=avif",
         "auto=format,compress",
         "w=64&bri=0&crop=top&rot=0",
@@ -354,6 +363,7 @@ def test_anyone_may_ask(query: str) -> None:
         ("w=2048&dpr=2", "dpr"),
         ("w=3840&dpr=3", "dpr"),
         ("w=512&h=512&fit=fill", "fit"),
+        ("w=512&h=512&fit=scale", "fit"),
         ("w=640&ar=16:9&fit=crop", "ar"),
         ("ar=16:9&fit=crop", "ar"),
         ("w=64&h=64&fit=crop&crop=top", "crop"),
@@ -411,8 +421,8 @@ FREE = _free_variants()
 
 
 def test_what_anyone_may_ask_for_is_bounded() -> None:
-    assert len(FREE) == 42_053  # the original among them
-    assert len({replace(variant, format=None, quality=None) for variant in FREE}) == 2_681
+    assert len(FREE) == 32_088  # the original among them
+    assert len({replace(variant, format=None, quality=None) for variant in FREE}) == 2_044
     assert max(variant.width or 0 for variant in FREE) == max(variant.height or 0 for variant in FREE) == 3840
 
 
@@ -427,6 +437,7 @@ _NEAR_FREE = st.fixed_dictionaries(
 )
 
 
+@_patiently
 @given(_NEAR_FREE, st.sets(st.sampled_from([*_VALUES, "width"]), max_size=30))
 def test_no_spelling_leads_further(parameters: dict[str, str], dropped: set[str]) -> None:
     try:

@@ -129,9 +129,11 @@ def _settled(variant: Variant) -> Variant:
     limited = fit is Fit.CROP and any(getattr(variant, name) is not None for name in _LIMITS)
     sides = (variant.width is not None) + (variant.height is not None)
     if sides < 2 and variant.aspect is None and not limited:
-        # With one side given every fit keeps the proportions; what is left of it is whether it may enlarge.
-        fit = Fit.MAX if sides and fit in (Fit.MAX, Fit.MIN, Fit.FILLMAX) else Fit.CLIP
-        changes["fit"] = fit
+        # With one side given every fit keeps the proportions; what is left of it is whether it enlarges.
+        fit = Fit.SCALE if sides and fit in (Fit.CROP, Fit.FILL, Fit.SCALE) else Fit.CLIP
+    elif fit is Fit.MAX:
+        fit = Fit.CLIP  # neither enlarges here
+    changes["fit"] = fit
     if fit is not Fit.CROP:
         changes |= dict.fromkeys(_LIMITS) | {"crop": ()}
     if fit is not Fit.CROP or "focalpoint" not in variant.crop:

@@ -3,7 +3,7 @@
 Without a signature anyone may ask for the following, unless the operator opens variants to all:
 
 - ``w`` and ``h`` out of ``Rules.sizes``, with ``dpr`` 1, 2 or 3 as long as no side gets longer than the largest size;
-- ``fit`` clip, crop, max or min, cropped at the centre;
+- ``fit`` clip, max, min or crop at the centre, and with one side only any, as it then just says whether to enlarge;
 - ``fm`` avif, webp, jpg or png, the source's own, or the one negotiated by ``auto=format``;
 - ``q`` 75 and 45 (that of ``auto=compress`` and Save-Data), at ``dpr=2`` also 50 and at ``dpr=3`` also 35: what the
   clients of imgix put into a ``srcset``;
@@ -11,8 +11,8 @@ Without a signature anyone may ask for the following, unless the operator opens 
 
 It is the outcome that is judged, not the spelling, and nothing else makes a difference between two such variants. So
 their number is bounded: the sizes as they come allow 34 sizes with one side and 289 with two; with ``dpr`` and ``fit``
-that is 2,680 ways to shape a picture, none with a side of more than 3,840 pixels, and with all formats and qualities
-42,052 variants of one image; each preset adds 55 at most. With ``n`` sizes it grows as ``n²``: with four it is 1,952.
+that is 2,043 ways to shape a picture, none with a side of more than 3,840 pixels, and with all formats and qualities
+32,087 variants of one image; each preset adds 55 at most. With ``n`` sizes it grows as ``n²``: with four it is 1,575.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LISTED = (16, 32, 48, 64, 96, 128, 256, 384, 512, 640, 750, 828, 1080, 1200, 192
 """Pixels: the widths that ``next/image`` asks for where nothing else is set up, and 64 and 512."""
 
 _FREE_QUALITIES = {1: (75, COMPRESSED), 2: (75, COMPRESSED, 50), 3: (75, COMPRESSED, 35)}
-_FREE_FITS = (Fit.CLIP, Fit.CROP, Fit.MAX, Fit.MIN)
+_FREE_FITS = (Fit.CLIP, Fit.CROP, Fit.MIN)
 _FREE_FORMATS = (Format.AVIF, Format.WEBP, Format.JPG, Format.PNG)
 _FREE_FIELDS = frozenset({"width", "height", "fit", "format", "quality"})
 _BESIDE_PRESET = frozenset({"dpr", "fm", "q", "auto"})
@@ -108,7 +108,8 @@ def _unlisted(variant: Variant, asked: Mapping[str, Any], rules: Rules) -> str |
             return f"{name}={asked[name]} needs a signature; the sizes that need none are {listed}."
     if "ar" in asked and variant.fit is Fit.CROP and ("w" in asked) != ("h" in asked):
         return "ar needs a signature."
-    if variant.fit not in _FREE_FITS:
+    one_side = variant.width is None or variant.height is None
+    if variant.fit not in _FREE_FITS and not one_side:
         return f"fit={variant.fit} needs a signature."
     for attribute in fields(Variant):
         if attribute.name not in _FREE_FIELDS and getattr(variant, attribute.name) != attribute.default:
