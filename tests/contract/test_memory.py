@@ -98,3 +98,14 @@ async def test_expired_images_make_room_for_variants(clock, draft):
     clock.advance(10)
     await store.put_variant(meta, "w=1", picture)
     assert await store.get_variant(meta.etag, "w=1") == picture
+
+
+async def test_expired_images_take_their_variants_along(clock, draft):
+    store = MemoryStore(max_bytes=ROOM_FOR_TWO, clock=clock)
+    picture = Rendition(b"x" * 300, "0", "image/webp", 1, 1)
+    short = (await store.put(draft("a", b""), 10)).meta
+    await store.put_variant(short, "w=1", picture)
+    meta = (await store.put(draft("b", b"b"), 0)).meta
+    clock.advance(10)
+    await store.put_variant(meta, "w=1", Rendition(b"y" * 1900, "0", "image/webp", 1, 1))
+    assert (await store.get_variant(meta.etag, "w=1")).content == b"y" * 1900

@@ -224,6 +224,17 @@ async def test_over_the_bound_the_oldest_goes(store, source, draft, monkeypatch)
     assert await store.get_variant(other.etag, "w=0") == made()
 
 
+async def test_the_bound_holds_for_many_at_once(backend, draft, monkeypatch):
+    few(monkeypatch, 3)
+    stores = [await backend.open() for _ in range(2)]
+    meta = (await stores[0].put(draft("a", b"one"), 60)).meta
+    for turn in range(4):
+        specs = [f"w={turn}{number}" for number in range(8)]
+        await asyncio.gather(*(stores[n % 2].put_variant(meta, spec, made()) for n, spec in enumerate(specs)))
+        found = [await stores[0].get_variant(meta.etag, spec) for spec in specs]
+        assert found.count(made()) == 3
+
+
 async def test_dropping_takes_all_of_one_version(store, source, draft):
     other = (await store.put(draft("b", b"other"), 60)).meta
     for meta in (source, other):

@@ -168,6 +168,19 @@ async def test_what_happens_right_after_the_look_counts_too(client, open_store, 
     assert client.keys("variant*") == []
 
 
+async def test_what_has_lost_its_index_is_left_to_go(client, open_store, draft, clock):
+    store = await open_store()
+    meta = (await store.put(draft("a", b"one"), 0)).meta
+
+    async def head(id):
+        client.delete(f"variants:{ONE}")  # as a server does that evicts keys
+        return await store.head(id)
+
+    variants = RedisVariants(store._servers, variant_keys("image:", tagged=False), head, patience=1, clock=clock)
+    await variants.put_variant(meta, "w=1", MADE)
+    assert 0 < client.ttl(f"variant:{ONE}:w=1") <= BRIEF
+
+
 BROKEN = {
     "a list": lambda client, key: (client.delete(key), client.rpush(key, "x")),
     "empty": lambda client, key: client.set(key, b""),

@@ -70,6 +70,10 @@ def count(path):
     return run(path, "SELECT count(*) FROM variants")[0][0]
 
 
+def contents(path):
+    return run(path, "SELECT count(*) FROM variant_contents")[0][0]
+
+
 async def eventually(condition):
     deadline = time.monotonic() + 20
     while not await asyncio.to_thread(condition):
@@ -174,29 +178,53 @@ async def test_reclaiming_takes_them_in_portions(open_store, path, clock, draft,
 
     def traced(*args, **kwargs):
         connection = connect(*args, **kwargs)
-        connection.set_trace_callback(lambda statement: left.append(count(path)) if statement == "COMMIT" else None)
+        connection.set_trace_callback(lambda statement: left.append(contents(path)) if statement == "COMMIT" else None)
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", traced)
     store = await open_store(reclaim_interval=0.02)
     monkeypatch.setattr(sqlite3, "connect", connect)
-    await eventually(lambda: count(path) == 1)
-    assert {11, 9, 7, 5, 3} <= set(left)  # what was left before each portion was committed
+    await eventually(lambda: contents(path) == 1)
+    assert {13, 11, 9, 7, 5, 3} <= set(left)  # what was left before each portion was committed
+    assert run(path, "SELECT count(*) FROM abandoned") == [(0,)]
     assert await store.get_variant(stays.etag, "w=1") == MADE
 
 
 @pytest.mark.parametrize(
-    "change", ["content = 'text'", "content = x'00'", "media_type = 'x'", "etag = ''", "width = 'wide'", "size = 1.5"]
+    "change",
+    [
+        "UPDATE variant_contents SET content = 'text'",
+        "UPDATE variant_contents SET content = x'00'",
+        "DELETE FROM variant_contents",
+        "UPDATE variants SET media_type = 'x'",
+        "UPDATE variants SET etag = ''",
+        "UPDATE variants SET width = 'wide'",
+        "UPDATE variants SET size = 1.5",
+    ],
 )
 async def test_a_broken_row_is_made_again(open_store, path, draft, change, caplog):
     store = await open_store()
     meta = (await store.put(draft("a", b"one"), 60)).meta
     await store.put_variant(meta, "w=1", MADE)
-    run(path, f"UPDATE variants SET {change}")  # noqa: S608 - no values from outside
+    run(path, change)
     assert await store.get_variant(meta.etag, "w=1") is None
     assert meta.etag in caplog.text
     await store.put_variant(meta, "w=1", MADE)
     assert await store.get_variant(meta.etag, "w=1") == MADE
+
+
+async def test_what_is_put_again_or_dropped_leaves_nothing_for_long(open_store, path, draft):
+    store = await open_store()
+    meta = (await store.put(draft("a", b"one"), 0)).meta
+    for spec in ("w=1", "w=2", "w=1"):
+        await store.put_variant(meta, spec, MADE)
+    assert (count(path), contents(path)) == (2, 3)
+    await store.drop_variants(meta.etag)
+    await store.put_variant(meta, "w=3", MADE)
+    await store.close()
+    store = await open_store(reclaim_interval=0.02)
+    await eventually(lambda: contents(path) == 1)
+    assert await store.get_variant(meta.etag, "w=3") == MADE
 
 
 async def test_a_full_disk_takes_none_and_changes_nothing(open_store, draft, monkeypatch):

@@ -50,7 +50,7 @@ REMEMBER_CHANGES = 60.0
 RECLAIM_ROWS = 64
 RECLAIM_BYTES = 8 << 20
 RECLAIM_PAGES = 512
-"""What one transaction of the reclaimer frees at most (at least one image), so that writers wait little."""
+"""What one transaction of the reclaimer frees at most (at least one content), so that writers wait little."""
 
 log = logging.getLogger("lightfast.stores.sqlite")
 
@@ -278,14 +278,16 @@ def _values(meta: Meta) -> Row:
 def _reclaim(connection: Connection, now: float) -> bool:
     """Free a bounded part of what has expired; whether there may be more."""
     with connection.transaction():
-        select = "SELECT number, size, etag FROM images WHERE expires <= ? ORDER BY expires LIMIT ?"
+        select = "SELECT number, size FROM images WHERE expires <= ? ORDER BY expires LIMIT ?"
         freed = 0
-        for number, size, etag in connection.rows(select, now, RECLAIM_ROWS):
-            freed += size + 1 + sqlite_variants.cost(connection, etag)
+        for number, size in connection.rows(select, now, RECLAIM_ROWS):
             connection.rows("DELETE FROM images WHERE number = ?", number)
             connection.rows("DELETE FROM contents WHERE number = ?", number)
+            freed += size + 1
             if freed >= RECLAIM_BYTES:
                 break
+        if freed < RECLAIM_BYTES:
+            freed += sqlite_variants.reclaim(connection, RECLAIM_ROWS, RECLAIM_BYTES - freed)
         oldest = "SELECT id FROM deleted WHERE forgotten <= ? ORDER BY forgotten LIMIT ?"
         connection.rows(f"DELETE FROM deleted WHERE id IN ({oldest})", now, RECLAIM_ROWS)  # noqa: S608
         connection.rows("DELETE FROM changes WHERE at < ?", now - REMEMBER_CHANGES)

@@ -17,6 +17,9 @@ APPLICATION_ID = 0x4C465354  # "LFST"; tells our files from those of other progr
 JOURNAL_BYTES = 64 << 20
 """What the write-ahead log may keep on disk after a checkpoint."""
 
+READER_CACHE_KIB = 256
+"""Pages that a reading connection keeps. A picture's own are read once, and there are several such connections."""
+
 Row = tuple[Any, ...]  # SQLite's columns are typed by value
 
 _IMAGES = (
@@ -53,11 +56,17 @@ _CHANGES = (
 _ORPHANS = "DELETE FROM variants WHERE source = {0} AND NOT EXISTS (SELECT 1 FROM images WHERE etag = {0})"
 
 _VARIANTS = (
+    # Numbers are never used again (AUTOINCREMENT): a content may outlive its variant for a while.
     "CREATE TABLE variants ("
-    "number INTEGER PRIMARY KEY, source TEXT NOT NULL, spec TEXT NOT NULL, etag TEXT NOT NULL, "
+    "number INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, spec TEXT NOT NULL, etag TEXT NOT NULL, "
     "media_type TEXT NOT NULL, size INTEGER NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, "
-    "content BLOB NOT NULL, UNIQUE (source, spec))",
+    "UNIQUE (source, spec))",
+    "CREATE TABLE variant_contents (number INTEGER PRIMARY KEY, content BLOB NOT NULL)",
     "CREATE INDEX images_by_etag ON images (etag)",
+    # Freeing fifty megabytes takes 0.3 s, for which whoever deletes an image would hold up all other writers.
+    "CREATE TABLE abandoned (number INTEGER PRIMARY KEY, size INTEGER NOT NULL)",
+    "CREATE TRIGGER variants_abandoned AFTER DELETE ON variants BEGIN "
+    "INSERT OR REPLACE INTO abandoned VALUES (old.number, old.size); END",
     f"CREATE TRIGGER variants_deleted AFTER DELETE ON images BEGIN {_ORPHANS.format('old.etag')}; END",
     "CREATE TRIGGER variants_updated AFTER UPDATE OF etag ON images WHEN old.etag <> new.etag BEGIN "
     f"{_ORPHANS.format('old.etag')}; END",
@@ -186,6 +195,7 @@ def connect(path: Path, busy_timeout: float) -> Connection:
         raise StoreUnavailable(_VANISHED)
     connection = Connection(path, busy_timeout, create=False)
     connection.rows("PRAGMA query_only = ON")
+    connection.rows(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
     return connection
 
 

@@ -1,7 +1,8 @@
-"""What was made from the images of the embedded store, in a table beside them.
+"""What was made from the images of the embedded store, in tables beside them.
 
 A variant has no expiry of its own: it counts as long as an image with its source's bytes is current, whoever changes
-the life of that image. Triggers (``sqlite_file``) delete it when the last such image goes.
+the life of that image. Triggers (``sqlite_file``) delete it when the last such image goes; its content is abandoned
+then, and reclaimed in portions.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from lightfast.stores.sqlite_file import Connection
 from lightfast.stores.variants import MAX_VARIANTS, checked_rendition, log_broken
 
 _GET = (
-    "SELECT content, etag, media_type, size, width, height FROM variants WHERE source = ? AND spec = ? AND EXISTS "
+    "SELECT content, etag, media_type, size, width, height FROM variants LEFT JOIN variant_contents USING (number) "
+    "WHERE source = ? AND spec = ? AND EXISTS "
     "(SELECT 1 FROM images WHERE images.etag = variants.source AND (expires IS NULL OR expires > ?))"
 )
 _IS_CURRENT = "SELECT 1 FROM images WHERE id = ? AND etag = ? AND (expires IS NULL OR expires > ?)"
 _PUT = (
-    "INSERT OR REPLACE INTO variants (source, spec, etag, media_type, size, width, height, content) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO variants (source, spec, etag, media_type, size, width, height) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "RETURNING number"
 )
 _COUNT = "SELECT count(*) FROM variants WHERE source = ?"
-# Numbers grow, and a replaced row gets a new one.
 _DROP_OLDEST = (
     "DELETE FROM variants WHERE number IN (SELECT number FROM variants WHERE source = ? ORDER BY number LIMIT ?)"
 )
-_COST = "SELECT coalesce(sum(size), 0) + count(*) FROM variants WHERE source = ?"
 
 
 def get(connection: Connection, source: str, spec: str, now: float) -> Rendition | None:
@@ -43,7 +43,10 @@ def put(connection: Connection, source: Meta, spec: str, rendition: Rendition, n
     with connection.lazy_transaction():
         if connection.row(_IS_CURRENT, source.id, source.etag, now) is None:
             return
-        connection.rows(_PUT, source.etag, spec, *about, rendition.content)
+        # One that is put again gets a new number, which is its age.
+        connection.rows("DELETE FROM variants WHERE source = ? AND spec = ?", source.etag, spec)
+        number = connection.rows(_PUT, source.etag, spec, *about)[0][0]
+        connection.rows("INSERT INTO variant_contents VALUES (?, ?)", number, rendition.content)
         rows = connection.rows(_COUNT, source.etag)
         if rows[0][0] > MAX_VARIANTS:
             connection.rows(_DROP_OLDEST, source.etag, rows[0][0] - MAX_VARIANTS)
@@ -54,6 +57,13 @@ def drop(connection: Connection, source: str) -> None:
         connection.rows("DELETE FROM variants WHERE source = ?", source)
 
 
-def cost(connection: Connection, source: str) -> int:
-    """About how many bytes a version's variants take: what goes when the last image with its bytes does."""
-    return int(connection.rows(_COST, source)[0][0])
+def reclaim(connection: Connection, count: int, size: int) -> int:
+    """Free at most ``count`` abandoned contents, or ``size`` bytes of them; about how many bytes that was."""
+    freed = 0
+    for number, length in connection.rows("SELECT number, size FROM abandoned ORDER BY number LIMIT ?", count):
+        connection.rows("DELETE FROM variant_contents WHERE number = ?", number)
+        connection.rows("DELETE FROM abandoned WHERE number = ?", number)
+        freed += length + 1
+        if freed >= size:
+            break
+    return freed
