@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import select
 import shutil
@@ -420,6 +421,38 @@ def test_both_paths_answer_alike_and_leave_the_connection_alike(pair: Pair) -> N
     compare()
     assert answers >= CONNECTIONS * 0.8
     assert hits >= answers / 5, f"{hits} of {answers} answers came from the hot path"
+
+
+CROWD = 500
+ROUNDS = 3
+
+
+async def test_a_crowd_is_answered_from_memory_although_sending_takes_the_loop_long(
+    start_lightfast: Start, picture: Paint
+) -> None:
+    server = start_lightfast(log="off")
+    with server.client() as client:
+        client.put("/images/large?ttl=0", content=picture(520, 400))
+        for _ in range(2):
+            client.get("/images/large")
+    request = b"GET /images/large HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def look() -> list[bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        heads = []
+        for _ in range(ROUNDS):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length is not None
+            await reader.readexactly(int(length[1]))
+            heads.append(head)
+        writer.close()
+        await writer.wait_closed()
+        return heads
+
+    answers = await asyncio.gather(*(look() for _ in range(CROWD)))
+    assert {HIT in head for heads in answers for head in heads} == {True}
 
 
 def differences(hot: bytes, full: bytes) -> list[tuple[bytes, bytes]]:

@@ -34,6 +34,10 @@ from lightfast.stores.redis_keys import Command, Reply, value
 
 READ_SIZE = 256 * 1024
 
+TURN_TIMEOUT = 10.0
+"""Seconds for which a call waits while every connection is in use, first come, first served. That is no sign that the
+store is away; whoever knows that it is gives up sooner."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -54,8 +58,8 @@ class Moving(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of the connections to one server. ``connect_timeout`` includes the wait for one of ``max_connections``,
-    ``read_timeout`` is for the replies to one exchange; both in seconds."""
+    """Of the connections to one server. ``connect_timeout`` is for making one, ``read_timeout`` for the replies to one
+    exchange; both in seconds."""
 
     max_connections: int
     connect_timeout: float
@@ -71,6 +75,7 @@ class Connections:
     def __init__(self, options: dict[str, Any], limits: Limits) -> None:
         self._make_pool = _pool_factory(options, limits)
         self._limits = limits
+        self._turns = asyncio.Semaphore(limits.max_connections)
         self._pool: BlockingConnectionPool | None = None
 
     def open(self) -> None:
@@ -121,18 +126,31 @@ class Connections:
         """A connection from the pool; not to be used again after an error, for replies may be on their way."""
         if self._pool is None:
             raise StoreUnavailable("The store is not open.")
-        pool = self._pool
-        async with _in_time(self._limits.connect_timeout):
-            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # decorated without types
-        try:
-            yield Line(connection, self._limits.read_timeout, asking)
-        except BaseException:
-            await asyncio.shield(connection.disconnect(nowait=True))
-            raise
-        finally:
-            await asyncio.shield(pool.release(connection))
-            if pool is not self._pool:
+        async with self._turn():
+            pool = self._pool
+            async with _in_time(self._limits.connect_timeout):
+                connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # decorated without types
+            try:
+                yield Line(connection, self._limits.read_timeout, asking)
+            except BaseException:
                 await asyncio.shield(connection.disconnect(nowait=True))
+                raise
+            finally:
+                await asyncio.shield(pool.release(connection))
+                if pool is not self._pool:
+                    await asyncio.shield(connection.disconnect(nowait=True))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_TIMEOUT):
+                await self._turns.acquire()
+        except builtins.TimeoutError:
+            raise StoreUnavailable("The store has too much to do at the moment.") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
 
 def is_broken(error: ConnectionError) -> bool:

@@ -19,7 +19,7 @@ Hit = tuple[float, str, bytes, int, int, object]
 
 
 class HitLog:
-    """Writes every ``1 / share``-th of the hits that it is told of, in the form of the access log's other lines, without ``ms``."""
+    """Writes every ``1 / share``-th hit that it is told of, in the form of the access log's other lines less ``ms``."""
 
     def __init__(self, log_format: Literal["console", "json"], share: float) -> None:
         self._line = _as_json if log_format == "json" else _as_text

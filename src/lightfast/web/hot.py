@@ -49,6 +49,8 @@ class HotProtocol(Protocol):
         self._in_message = self._in_head = False
         self._is_free = True
         """Whether the connection stands between two messages and ``_is_idle``, since the last event that changes it."""
+        self._held = b""
+        """A request that waits until the news of changes has been heard, and what has come behind it."""
         self._socket: socket.socket | None = None
         self._hits = 0
         self._progress = (0, 0, 0, False)
@@ -109,20 +111,51 @@ class HotProtocol(Protocol):
             now = time()
             shortcut = self._shortcuts.get(data)
             if (
-                shortcut is not None
-                and now < shortcut.until
-                and now <= shortcut.link.turning_until
-                and shortcut.epoch == shortcut.link.trusted_epoch
-                and (entry := shortcut.slot.value) is not None
+                shortcut is None
+                or now >= shortcut.until
+                or shortcut.epoch != shortcut.link.trusted_epoch
+                or shortcut.slot.value is None
             ):
-                self._take(shortcut, entry.content, now)
+                shortcut = self._find(data, now)
+                if shortcut is not None:
+                    self._answers.remember(data, shortcut)
+            if shortcut is not None:
+                if now <= shortcut.link.turning_until:
+                    self._take(shortcut, now)
+                else:
+                    self._is_free = False
+                    self._held = data
+                    shortcut.link.after_catching_up(self._take_up)
                 return
-            shortcut = self._find(data, now)
-            if shortcut is not None and (entry := shortcut.slot.value) is not None:
-                self._answers.remember(data, shortcut)
-                self._take(shortcut, entry.content, now)
-                return
+        elif self._held:
+            self._held += data
+            self.flow.pause_reading()
+            return
         super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        self._release()
+        return super().eof_received()
+
+    def _take_up(self) -> None:
+        """Answer what was held until the news of changes was heard."""
+        if not self._held or self.transport.is_closing():
+            return
+        now = time()
+        shortcut = self._find(self._held, now)
+        if shortcut is None:
+            self._release()
+        else:
+            self._held, self._is_free = b"", True
+            self._take(shortcut, now)
+
+    def _release(self) -> None:
+        """Leave what was held, if anything was, to uvicorn."""
+        if self._held:
+            data, self._held = self._held, b""
+            self._is_free = not self._in_message and self._is_idle()
+            self.flow.resume_reading()
+            super().data_received(data)
 
     def shutdown(self) -> None:
         """Uvicorn's word that the server ends. The next answer is the last one, and says so.
@@ -137,7 +170,7 @@ class HotProtocol(Protocol):
     def _close_if_quiet(self) -> None:
         if self.transport.is_closing():
             return
-        if self._in_message or not self._is_idle() or self._in_kernel(termios.FIONREAD):
+        if self._held or self._in_message or not self._is_idle() or self._in_kernel(termios.FIONREAD):
             self.loop.call_later(QUIET, self._close_if_quiet)
         else:
             self.transport.close()
@@ -159,11 +192,13 @@ class HotProtocol(Protocol):
         elif limits.keep_alive and now - self._since >= limits.keep_alive:
             self.transport.close()
 
-    def _take(self, shortcut: Shortcut, content: Content, now: float) -> None:
+    def _take(self, shortcut: Shortcut, now: float) -> None:
         """Send what is prepared. What can be looked up once is: a look-up costs a hundredth of the whole request."""
         shortcut.slot.visited = True
         reads = shortcut.reads
-        if shortcut.has_body:
+        entry = shortcut.slot.value
+        if shortcut.has_body and entry is not None:
+            content = entry.content
             sent = len(content)
             reads.bytes += sent
             if sent < WORTHWHILE:
@@ -194,7 +229,7 @@ class HotProtocol(Protocol):
             return None
         slot = place.memory.slot(place.id)
         entry = slot.value if slot is not None else None
-        if slot is None or entry is None or entry.epoch != place.link.trusted_epoch or now > place.link.turning_until:
+        if slot is None or entry is None or entry.epoch != place.link.trusted_epoch:
             return None
         prepared = entry.prepared.get(target)
         if prepared is None or now >= prepared.until:
@@ -229,6 +264,7 @@ class HotProtocol(Protocol):
 
     def _leave(self) -> None:
         """Let go of the connection: it is lost, or another protocol's."""
+        self._held = b""
         self._answers.upkeep.discard(self)
         if self._socket is not None:
             self._socket.close()
