@@ -7,6 +7,7 @@ is remembered, because answers are cached as bytes; no loader that is not meant 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from lightfast.variant import Format, Variant
 pyvips.concurrency_set(int(os.environ["VIPS_CONCURRENCY"]))
 pyvips.cache_set_max(0)
 pyvips.block_untrusted_set(True)
+# libvips warns of every oddity of a source, and whoever sends them decides how many there are.
+logging.getLogger("pyvips").setLevel(logging.ERROR)
 
 _REVISION = 1
 """Of what is made here from the same source and variant by the same libraries."""

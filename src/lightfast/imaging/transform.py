@@ -103,8 +103,8 @@ def blur(image: pyvips.Image, job: Job) -> pyvips.Image:
         return image
     size, shrink = Size(image.width, image.height), max(1.0, sigma / _SMALL_BLUR)
     small = Size(max(1, round(size.width / shrink)), max(1, round(size.height / shrink)))
-    blurred = _resize(image, small).gaussblur(sigma * small.width / size.width, min_ampl=0.05)
-    return _resize(blurred, size, "linear" if shrink > 1 else "lanczos3").cast("uchar")
+    blurred = _resize(image, small).gaussblur(sigma * small.width / size.width, min_ampl=0.05, precision="float")
+    return _resize(blurred, size, "cubic").cast("uchar")
 
 
 def sharpen(image: pyvips.Image, job: Job) -> pyvips.Image:
