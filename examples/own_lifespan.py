@@ -21,12 +21,12 @@ images = Lightfast()
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
     """Whatever the app needs; inside ``images.lifespan`` it can use the images already, and still at the end."""
-    async with images.lifespan(app):
+    async with images.lifespan(app) as state:
         await images.put(paint_logo(), id="logo", ttl=0)
         app.state.visits = 0
-        yield
+        yield state
         print(f"The logo was shown {app.state.visits} times.")
 
 

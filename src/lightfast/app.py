@@ -49,6 +49,7 @@ from lightfast.web.image_metrics import image_samples
 from lightfast.web.metrics import Sample
 from lightfast.web.reading import Reading
 from lightfast.web.routes import image_router
+from lightfast.web.upkeep import LIMITS, ConnectionLimits
 
 MEMORY_STORE_BYTES = 1024 * 1024 * 1024
 
@@ -79,7 +80,8 @@ class Lightfast:
     ``store`` is a URL (``sqlite:///path/file.db``, ``memory://``, ``redis://``, ``redis+cluster://``,
     ``redis+sentinel://``, each of the last three also with ``rediss`` for TLS). Every setting of
     ``lightfast.settings.Settings`` can be given by name; what isn't is read from ``LIGHTFAST_*`` in the environment.
-    An app with a lifespan of its own enters ours inside it: ``async with images.lifespan(app): …``. Scripts use
+    An app with a lifespan of its own enters ours inside it: ``async with images.lifespan(app) as state: yield state``.
+    Scripts use
     ``async with Lightfast(…) as images:`` or ``images.sync``. Raises ``SettingsError`` for what can't be used.
     """
 
@@ -106,12 +108,17 @@ class Lightfast:
         return self._running.loop if self._running is not None else None
 
     @asynccontextmanager
-    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """Open for as long as ``app`` runs. Raises ``SettingsError`` where the store can't be opened."""
+    async def lifespan(self, app: Any = None) -> AsyncIterator[dict[str, object]]:
+        """Open for as long as ``app`` runs. Raises ``SettingsError`` where the store can't be opened.
+
+        Gives the lifespan state by which ``HotProtocol`` keeps to the time-outs of the settings. An app with a lifespan
+        of its own passes it on: ``async with images.lifespan(app) as state: yield state``.
+        """
+        settings = self.settings
         self._path_prefix = self._find_prefix(app)
         await self.open()
         try:
-            yield
+            yield {LIMITS: ConnectionLimits(settings.keep_alive, settings.head_timeout, settings.send_timeout)}
         finally:
             await self.close()
 

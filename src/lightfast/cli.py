@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -304,6 +305,8 @@ def main() -> None:
     # Closed by whoever started us, they are None: what would be written goes nowhere then.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # open until the end
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  # open until the end
+    # A command says itself what went wrong, in one line; what the rooms below log is for servers.
+    logging.getLogger("lightfast").addHandler(logging.NullHandler())
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -23,7 +23,6 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from uvicorn.config import LOGGING_CONFIG
 
 from lightfast import __version__
 from lightfast.app import Lightfast, make_store
@@ -31,7 +30,7 @@ from lightfast.errors import SettingsError
 from lightfast.heap import share_one_heap, trimmed
 from lightfast.settings import Settings, load_settings
 from lightfast.units import MAX_DURATION, format_size
-from lightfast.web.access_log import AccessLog, json_log_config
+from lightfast.web.access_log import AccessLog, console_log_config, json_log_config
 from lightfast.web.admission import Admission
 from lightfast.web.date import DateHeader
 from lightfast.web.errors import Problem
@@ -40,7 +39,6 @@ from lightfast.web.host import HostCheck
 from lightfast.web.hot import HotProtocol
 from lightfast.web.metrics import SharedSamples, render
 from lightfast.web.operating import operating_router
-from lightfast.web.upkeep import LIMITS, ConnectionLimits
 from lightfast.workers import run
 
 DESCRIPTION = "Stores and serves images: three cache levels, exact HTTP, never stale."
@@ -58,15 +56,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         _end_with_parent()
     settings = settings or load_settings()
     images = Lightfast(**settings.model_dump())
-    limits = ConnectionLimits(settings.keep_alive, settings.head_timeout, settings.send_timeout)
     directory = os.environ.get(METRICS_DIRECTORY)
     shared = SharedSamples(Path(directory)) if directory else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         publishing = shared.published(images.samples, alone=settings.workers == 1) if shared else nullcontext()
-        async with images.lifespan(app), publishing, trimmed(images.allocations):
-            yield {LIMITS: limits}
+        async with images.lifespan(app) as state, publishing, trimmed(images.allocations):
+            yield state
 
     def metrics() -> bytes:
         mine = images.samples()
@@ -132,7 +129,7 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         access_log=False,
-        log_config=json_log_config() if settings.log == "json" else LOGGING_CONFIG,
+        log_config=json_log_config() if settings.log == "json" else console_log_config(),
         log_level="info" if settings.log != "off" else "warning",
         timeout_keep_alive=math.ceil(settings.keep_alive) or round(MAX_DURATION),
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),

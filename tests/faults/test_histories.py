@@ -46,6 +46,12 @@ def check(recorder, rules, seconds):
     assert len(recorder.history.writes) > 20 * seconds
 
 
+def check_it_was_felt(recorder):
+    """Faults that nobody notices prove nothing."""
+    assert any(read.age is not None for read in recorder.history.reads)
+    assert any(read.status == 503 for read in recorder.history.reads)
+
+
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
 async def test_quiet(kind, request, record, history_seconds):
     server = request.getfixturevalue(kind)
@@ -95,6 +101,7 @@ async def test_a_link_that_is_cut_delayed_and_swallowed(breakable, proxy, record
         history_seconds, lambda: one_after_the_other(history_seconds, chance, cut, refuse, delay, swallow)
     )
     check(recorder, REDIS, history_seconds)
+    check_it_was_felt(recorder)
 
 
 async def test_a_paused_store(breakable, record, history_seconds):
@@ -108,6 +115,7 @@ async def test_a_paused_store(breakable, record, history_seconds):
 
     await recorder.run(history_seconds, lambda: one_after_the_other(history_seconds, chance, pause))
     check(recorder, REDIS, history_seconds)
+    check_it_was_felt(recorder)
 
 
 async def test_a_store_that_is_killed_and_comes_back_empty(breakable, record, history_seconds):
@@ -123,6 +131,7 @@ async def test_a_store_that_is_killed_and_comes_back_empty(breakable, record, hi
 
     await recorder.run(history_seconds, lambda: one_after_the_other(history_seconds, chance, kill))
     check(recorder, REDIS, history_seconds)
+    check_it_was_felt(recorder)
 
 
 async def test_a_store_that_is_killed_and_comes_back_with_its_data(start_breakable, record, history_seconds):
@@ -137,6 +146,7 @@ async def test_a_store_that_is_killed_and_comes_back_with_its_data(start_breakab
 
     await recorder.run(history_seconds, lambda: one_after_the_other(history_seconds, chance, kill))
     check(recorder, REDIS, history_seconds)
+    check_it_was_felt(recorder)
 
 
 async def test_a_cluster_while_slots_move(start_cluster, start_two, small_picture, history_seconds):

@@ -172,6 +172,37 @@ async def test_a_request_never_joins_a_question_older_than_itself_without_a_link
     assert store.gets <= 3
 
 
+async def test_nor_does_it_join_the_news_that_nothing_is_there(store, tier):
+    store.lose()
+    await until(lambda: tier.link.state is not LinkState.LINKED)
+    store.away = True
+    tier.link.state = LinkState.UNLINKED  # as if the store answered while its changes can't be followed
+    store.away = False
+    store.hold()
+    first = asyncio.create_task(tier.find("id"))
+    await store.asked.wait()
+    await MemoryStore.put(store, Draft("id", b"new", md5(b"new"), "image/png", 1, 1), 0)
+    second = asyncio.create_task(tier.find("id"))
+    await asyncio.sleep(0)
+    store.answering.set()
+    with pytest.raises(Missing):
+        await first
+    assert (await second).content == b"new"
+
+
+async def test_a_question_that_fails_while_the_store_answers_brings_no_stale_copy(store, tier):
+    await put(store, b"old")
+    await tier.find("id")
+    await relink(store, tier)
+
+    async def refuse(id):
+        raise StoreUnavailable
+
+    store.head = refuse
+    with pytest.raises(StoreUnavailable):
+        await tier.find("id")
+
+
 async def test_ten_thousand_requests_after_a_new_link_are_one_question(store, tier):
     await put(store, b"old")
     await tier.find("id")

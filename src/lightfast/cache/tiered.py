@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -241,12 +241,26 @@ class TieredCache:
         return Found(entry.meta, entry.content, STALE_HIT, age=age)
 
     async def _version(self, id: str) -> Found:
-        found, joined = await self._version_requests.do(id, lambda: self._ask_version(id))
-        if joined and not self._is_trusted(found):
-            # It was asked before this request began, so it may be older than a write that was acknowledged since.
-            # What is joined now was not. So at most one question per id is under way, however many wait.
-            found, _ = await self._version_requests.do(id, lambda: self._ask_version(id))
+        found, _ = await self._share(self._version_requests, id, self._ask_version)
         return found
+
+    async def _share(
+        self, flights: SingleFlight[str, Found], id: str, ask: Callable[[str], Awaitable[Found]]
+    ) -> tuple[Found, bool]:
+        """What ``ask`` finds, for all who want it at the same time; whether another had begun to ask."""
+        if not flights.in_flight(id):
+            return await flights.do(id, lambda: ask(id))
+        epoch = self.link.trusted_epoch
+        try:
+            found, joined = await flights.do(id, lambda: ask(id))
+            if self._is_trusted(found):
+                return found, joined
+        except Missing:
+            if epoch == self.link.trusted_epoch >= 0:  # its being stored would have been told of
+                raise
+        # It was asked before this request began, so it may be older than a write that was acknowledged since.
+        # What is joined now was not. So at most one question per id is under way, however many wait.
+        return await flights.do(id, lambda: ask(id))
 
     async def _ask_version(self, id: str) -> Found:
         with self._reading(id) as fill:
@@ -258,9 +272,7 @@ class TieredCache:
         return Found(self._replacements.observe(meta), None, CacheOutcome(False, Forward.URI_MISS), epoch)
 
     async def _load(self, id: str, forward: Forward) -> Found:
-        found, joined = await self._loads.do(id, lambda: self._fetch(id))
-        if joined and not self._is_trusted(found):
-            found, _ = await self._loads.do(id, lambda: self._fetch(id))  # for the reason given in _version
+        found, joined = await self._share(self._loads, id, self._fetch)
         return replace(found, outcome=replace(found.outcome, forward=forward, collapsed=joined))
 
     async def _fetch(self, id: str) -> Found:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any, Literal
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import LOGGING_CONFIG
 
 from lightfast.web.hit_log import HitLog
 
@@ -51,16 +54,24 @@ class AccessLog:
             raise
         finally:
             self._hits.flush()  # in the order of the answers
-            self._log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                bytes=sent,
-                ms=round((time.perf_counter() - started) * 1000, 3),
-                cache=cache.removeprefix("lightfast; "),
-                client=scope["client"][0] if scope.get("client") else None,
-            )
+            with suppress(OSError, ValueError):  # who read the log has gone; those who are served need not know
+                self._log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    bytes=sent,
+                    ms=round((time.perf_counter() - started) * 1000, 3),
+                    cache=cache.removeprefix("lightfast; "),
+                    client=scope["client"][0] if scope.get("client") else None,
+                )
+
+
+def console_log_config() -> dict[str, Any]:
+    """Uvicorn's own, and our rooms in the same form."""
+    config = deepcopy(LOGGING_CONFIG)
+    config["loggers"]["lightfast"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    return config
 
 
 def json_log_config() -> dict[str, Any]:
@@ -78,7 +89,7 @@ def json_log_config() -> dict[str, Any]:
         "formatters": {"line": line},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {"uvicorn": {"level": "INFO"}},
+        "loggers": {"uvicorn": {"level": "INFO"}, "lightfast": {"level": "INFO"}},
     }
 
 

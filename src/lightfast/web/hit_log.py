@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -40,7 +41,8 @@ class HitLog:
 
     def flush(self) -> None:
         hits, self._hits = self._hits, []
-        sys.stderr.write("".join(map(self._line, hits)))
+        with suppress(OSError, ValueError):  # who read the log has gone; those who are served need not know
+            sys.stderr.write("".join(map(self._line, hits)))
 
 
 def _as_json(hit: Hit) -> str:

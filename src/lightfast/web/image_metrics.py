@@ -30,6 +30,10 @@ def image_samples(reads: Reads, tier: TieredCache) -> list[Sample]:
         ),
         counter("lightfast_link_losses", "Times that a link to the store was lost.", link.losses),
         counter("lightfast_invalidations", "Changes that the store has told of.", link.changes),
-        histogram("lightfast_invalidation_lag_seconds", "From a change to the news of it.", link.lag),
+        histogram(
+            "lightfast_invalidation_lag_seconds",
+            "From a change to the news of it, or what a heartbeat on the same link took, which bounds it.",
+            link.lag,
+        ),
         histogram("lightfast_store_read_seconds", "What reading an image from the store took.", tier.store_latency),
     ]

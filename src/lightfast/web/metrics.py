@@ -90,7 +90,8 @@ class SharedSamples:
         finally:
             publishing.cancel()
             await asyncio.wait((publishing,))
-            self.publish(samples())
+            # A process that goes on as the supervisor of its successor is running, but serves no more.
+            self.publish(_without_gauges(samples()))
 
     def publish(self, samples: Sequence[Sample]) -> None:
         """Replace this worker's file, atomically."""
@@ -105,11 +106,7 @@ class SharedSamples:
                 continue
             with contextlib.suppress(OSError, ValidationError):
                 theirs = _SAMPLES.validate_json(path.read_bytes())
-                samples += (
-                    theirs
-                    if _is_running(int(path.stem.partition("-")[0]))
-                    else [one for one in theirs if one.kind != "gauge"]
-                )
+                samples += theirs if _is_running(int(path.stem.partition("-")[0])) else _without_gauges(theirs)
         return samples
 
 
@@ -154,6 +151,10 @@ def _added_up(samples: Iterable[Sample]) -> list[Sample]:
         values = sample.values if before is None else tuple(map(sum, zip(before.values, sample.values, strict=True)))
         sums[key] = Sample(sample.name, sample.kind, sample.help, sample.labels, values, sample.bounds)
     return list(sums.values())
+
+
+def _without_gauges(samples: Iterable[Sample]) -> list[Sample]:
+    return [one for one in samples if one.kind != "gauge"]
 
 
 def _is_running(pid: int) -> bool:
