@@ -117,6 +117,7 @@ def _memory_in_all(settings: Settings) -> str:
 
 
 def _uvicorn_config(settings: Settings) -> uvicorn.Config:
+    level = "info" if settings.log != "off" else "warning"
     return uvicorn.Config(
         "lightfast.server:create_app",
         factory=True,
@@ -129,8 +130,8 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         access_log=False,
-        log_config=json_log_config() if settings.log == "json" else console_log_config(),
-        log_level="info" if settings.log != "off" else "warning",
+        log_config=json_log_config() if settings.log == "json" else console_log_config(level.upper()),
+        log_level=level,
         timeout_keep_alive=math.ceil(settings.keep_alive) or round(MAX_DURATION),
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace)),
     )

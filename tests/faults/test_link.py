@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -107,6 +108,19 @@ def test_a_new_link_asks_for_nothing_and_copies_are_verified_once_each(breakable
         asked = grown(breakable, before)
         assert asked["hstrlen"] == ENTRIES  # one for the version of each, however many asked
         assert "get" not in asked  # and the bytes of none
+
+
+def test_the_log_names_every_change_of_the_link(breakable, start_lightfast):
+    server = start_lightfast(store=breakable.url)
+    with server.client() as client:
+        breakable.kill()
+        until(lambda: link_state(client) == "store-away")
+        breakable.start()
+        until(lambda: link_state(client) == "linked")
+    said = [line["event"] for line in map(json.loads, server.log.read_text().splitlines()) if "link:" in line["event"]]
+    changes = [event.removeprefix("link: ").partition(" (")[0] for event in said]
+    assert changes[:2] == ["linked -> unlinked", "unlinked -> store-away"]
+    assert changes[-1].endswith("-> linked")
 
 
 def hash_of(content):

@@ -239,12 +239,16 @@ class Link:
         self._settled.set()
         if state is self.state:
             return
+        if state is not LinkState.LINKED:
+            level = logging.WARNING
+        else:
+            level = logging.INFO if self.losses or self._away.is_set() else logging.DEBUG  # that it starts is no news
         log.log(
-            logging.INFO if state is LinkState.LINKED else logging.WARNING,
+            level,
             "link: %s -> %s%s",
             self.state.value,
             state.value,
-            f" ({cause})" if cause else "",
+            f" ({_reason(cause)})" if cause else "",
         )
         self.state = state
         if state is LinkState.STORE_AWAY:
@@ -255,6 +259,12 @@ class Link:
         if state is LinkState.STORE_AWAY:
             for question in self._questions:
                 question.cancel()
+
+
+def _reason(cause: BaseException) -> str:
+    """For the log, which may name what a response must not: what lies behind ``cause``."""
+    origin = cause.__cause__ or cause
+    return str(origin) or type(origin).__name__
 
 
 def _is_being_cancelled() -> bool:

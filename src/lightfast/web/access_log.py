@@ -67,10 +67,10 @@ class AccessLog:
                 )
 
 
-def console_log_config() -> dict[str, Any]:
-    """Uvicorn's own, and our rooms in the same form."""
+def console_log_config(level: str) -> dict[str, Any]:
+    """Uvicorn's own, and our rooms in the same form from ``level`` on."""
     config = deepcopy(LOGGING_CONFIG)
-    config["loggers"]["lightfast"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    config["loggers"]["lightfast"] = {"handlers": ["default"], "level": level, "propagate": False}
     return config
 
 
