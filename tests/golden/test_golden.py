@@ -254,7 +254,7 @@ def test_clear_pixels_do_not_bleed() -> None:
     pixels = np.zeros((100, 100, 4), np.uint8)
     pixels[..., 0] = 255  # clear red all around
     pixels[30:70, 30:70] = (0, 0, 255, 255)
-    found = rendered(image(pixels).pngsave_buffer(), width=33)
+    found = rendered(image(pixels).pngsave_buffer(), width=35)  # 10.5: the edge goes through a pixel
     assert found[found[..., 3] > 40][:, 0].max() < 20
 
 

@@ -141,6 +141,8 @@ def test_padding_needs_room() -> None:
         (Size(10, 65535), Format.GIF, True),
         (Size(10, 65536), Format.GIF, False),
         (Size(10, 65501), Format.PJPG, False),
+        (Size(4000, 2000), Format.GIF, True),
+        (Size(4000, 2001), Format.GIF, False),
     ],
 )
 def test_limits_of_the_answer(size: Size, target: Format, allowed: bool) -> None:
@@ -149,6 +151,13 @@ def test_limits_of_the_answer(size: Size, target: Format, allowed: bool) -> None
     else:
         with pytest.raises(InvalidRequest, match=f"{size.width} × {size.height}"):
             check_output(size, target, Limits())
+
+
+def test_a_lossless_avif_has_a_limit_of_its_own() -> None:
+    check_output(Size(4000, 2001), Format.AVIF, Limits())
+    check_output(Size(4000, 2001), Format.WEBP, Limits(), lossless=True)
+    with pytest.raises(InvalidRequest, match="8000000"):
+        check_output(Size(4000, 2001), Format.AVIF, Limits(), lossless=True)
 
 
 SIDES = st.integers(1, 5000)

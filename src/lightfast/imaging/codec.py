@@ -105,7 +105,7 @@ def _render(content: Content, variant: Variant, limits: Limits, stop: Stop, keep
     target = target_format(source.media_type, variant)
     trimmed = source.trimmed() if variant.trim else None
     plan = make_plan(source.size, variant, source.orientation, trimmed)
-    check_output(plan.output, target, limits)
+    check_output(plan.output, target, limits, lossless=variant.lossless)
     count = source.frames if target in ANIMATED else 1
     if (
         count > limits.frames

@@ -3,12 +3,12 @@
 Effort depends on the variant and on the size of what is made, never on the time that is left, so that the same wish
 gives the same bytes. Measured on 512 × 512 pixels of a painted picture, one core:
 
-========  =========================  ======================================================================
-WebP      effort 2 of 6              6 ms; effort 4 takes 16 ms for 4 % fewer bytes at the same SSIM
-AVIF      effort 4 of 9, if small    200 to 280 ms; 3: 55 ms and 9 % more bytes; 0 (``fast``): 11 ms, 1.4 to 1.8 ×
-PNG       level 6, filter Sub        24 ms; without a filter 12 ms and a quarter to a half more bytes
-GIF       effort 7 of 10, if small   120 ms; effort 1: 60 ms, and visibly worse
-========  =========================  ======================================================================
+========  ==========================  =====================================================================
+WebP      effort 2 of 6               6 ms; effort 4 takes 16 ms and needs 6 to 28 % fewer bytes for one SSIM
+AVIF      effort 4 of 9, if small     200 to 280 ms; 3: 55 ms, 5 to 13 % more bytes; 0 (``fast``): 11 ms, 40 to 80 %
+PNG       level 6, filter Sub         25 ms; without a filter 12 ms and a quarter to a half more bytes
+GIF       effort 7 of 10, if small    120 ms; effort 1: 60 ms, and visibly worse
+========  ==========================  =====================================================================
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ WEBP_QUALITY = 80
 JPEG_QUALITY = 80
 AVIF_QUALITY = 50
 
-_AVIF_EFFORTS = ((2_000_000, 4), (8_000_000, 3), (16_000_000, 1))
-"""Up to how many pixels which effort: about two seconds at most, because libaom can't be interrupted."""
-_GIF_CAREFUL = 2_000_000
+_AVIF_EFFORTS = ((400_000, 4), (3_000_000, 3), (16_000_000, 1))
+_AVIF_LOSSLESS_EFFORTS = ((4_000_000, 1),)
+"""Up to how many pixels which effort, else 0: libaom can't be interrupted, and noise takes it some seconds."""
+_GIF_CAREFUL = 400_000
 """Up to how many pixels in all frames the palette is chosen with care."""
 
 KEEP_NOTHING = 0
@@ -57,7 +58,8 @@ def _webp(image: pyvips.Image, how: Encoding) -> bytes:
 
 
 def _avif(image: pyvips.Image, how: Encoding) -> bytes:
-    effort = 0 if how.variant.fast else next((effort for most, effort in _AVIF_EFFORTS if how.pixels <= most), 0)
+    efforts = _AVIF_LOSSLESS_EFFORTS if how.variant.lossless else _AVIF_EFFORTS
+    effort = 0 if how.variant.fast else next((effort for most, effort in efforts if how.pixels <= most), 0)
     return bytes(
         image.heifsave_buffer(
             compression="av1",

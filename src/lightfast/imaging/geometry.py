@@ -74,6 +74,9 @@ class Limits:
 # Most pixels on a side that the container can say (RFC 6386 §9.1; ITU-T T.81 §B.2.2; GIF89a §18) or libvips writes.
 _LONGEST = {Format.WEBP: 16383, Format.AVIF: 16384, Format.GIF: 65535, Format.JPG: 65500, Format.PJPG: 65500}
 _LONGEST_PNG = 1_000_000
+_MOST_UNSTOPPABLE = 8_000_000
+"""Pixels in a frame of a GIF or of a lossless AVIF: noise takes these encoders some seconds, and they can't be
+interrupted."""
 
 
 class Turn(NamedTuple):
@@ -182,17 +185,17 @@ def output_size(source: Size, variant: Variant, orientation: int = 1) -> Size | 
     return make_plan(source, variant, orientation).output
 
 
-def check_output(size: Size, target: Format, limits: Limits) -> None:
+def check_output(size: Size, target: Format, limits: Limits, *, lossless: bool = False) -> None:
     """Raises ``InvalidRequest`` where the answer would be larger than is allowed, or than its format can be."""
     longest = _LONGEST.get(target, _LONGEST_PNG)
     if max(size) > longest:
         raise InvalidRequest(
             f"The variant would be {size.width} × {size.height}; {target} has at most {longest} a side."
         )
-    if size.pixels > limits.pixels_out:
-        raise InvalidRequest(
-            f"The variant would be {size.width} × {size.height} pixels; the limit is {limits.pixels_out} in all."
-        )
+    unstoppable = target is Format.GIF or (target is Format.AVIF and lossless)
+    most = min(limits.pixels_out, _MOST_UNSTOPPABLE) if unstoppable else limits.pixels_out
+    if size.pixels > most:
+        raise InvalidRequest(f"The variant would be {size.width} × {size.height} pixels; the limit is {most} in all.")
 
 
 def make_plan(source: Size, variant: Variant, orientation: int = 1, trimmed: Box | None = None) -> Plan:

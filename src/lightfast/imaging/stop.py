@@ -18,7 +18,8 @@ class Stop:
     """Ends a render from another thread. ``limit``: the seconds that it had, for the error.
 
     Decoding, scaling and the encoders of WebP, PNG and JPEG end within milliseconds; a GIF ends with its frame. An AVIF
-    can't be interrupted while libaom encodes it: its effort is chosen by its size, so that this takes a bounded time.
+    can't be interrupted while libaom encodes it, nor while it is decoded. How hard these two try depends on their size,
+    and so this takes a few seconds at most.
     """
 
     def __init__(self, limit: float) -> None:
