@@ -46,7 +46,7 @@ def main() -> None:
     for part in [] if arguments.render else arguments.parts or PARTS:
         try:
             measure(part, plan, directory)
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001
             # The other parts took long enough not to lose them.
             console.print(f"{part} could not be measured: {error}")
             failed = True

@@ -118,7 +118,8 @@ class Lightfast:
         self._path_prefix = self._find_prefix(app)
         await self.open()
         try:
-            yield {LIMITS: ConnectionLimits(settings.keep_alive, settings.head_timeout, settings.send_timeout)}
+            times = settings.keep_alive, settings.head_timeout, settings.send_timeout
+            yield {LIMITS: ConnectionLimits(*times, settings.max_undelivered)}
         finally:
             await self.close()
 

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     keep_alive: Seconds = Field(75.0, description="How long an idle connection is kept.")
     head_timeout: Seconds = Field(10.0, description="How long a client may take to send the head of a request.")
     send_timeout: Seconds = Field(60.0, description="How long a client may take to accept the next byte.")
+    max_undelivered: Bytes = Field(
+        256 * 1024 * 1024, description="How much may wait for slow clients, per worker; the slowest are cut off then."
+    )
     max_requests: int = Field(1000, ge=1, description="Requests under way at the same time, per worker.")
     shutdown_grace: Seconds = Field(30.0, description="How long requests under way may take after SIGTERM.")
 

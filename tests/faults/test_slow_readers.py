@@ -120,6 +120,27 @@ def test_ten_thousand_requests_of_clients_that_read_nothing_wait_as_bytes(start:
         assert server.resident_bytes() - idle < 20 * 2 * MIB
 
 
+def test_what_waits_for_readers_of_different_pictures_is_bounded(start_lightfast: Start, picture: Paint) -> None:
+    bound, count = 32 * MIB, 40
+    server = start_lightfast(log="off", memory="16MiB", max_undelivered=f"{bound}")
+    content = picture(1500, 1300)
+    with server.client() as client:
+        for number in range(count):
+            another = content + b"%d" % number  # behind the end of the image, so that each has bytes of its own
+            assert client.put(f"/images/{number}", content=another).status_code == 201
+        idle = server.resident_bytes()
+        with ExitStack() as stack:
+            for number in range(count):
+                connection = stack.enter_context(closing(connect(server)))
+                connection.sendall(REQUEST % b"%d" % number)
+            deadline = time.monotonic() + 20
+            while server.resident_bytes() - idle > bound + 3 * 16 * MIB:
+                assert time.monotonic() < deadline, (server.resident_bytes() - idle) / MIB
+                time.sleep(0.05)
+            with server.client() as client:
+                assert client.get("/images/0").status_code == 200
+
+
 def test_a_pipeline_is_answered_whole_and_in_order(start: Start) -> None:
     server = start()
     ids = [b"small", b"missing", b"large"] * 300

@@ -52,6 +52,8 @@ class HotProtocol(Protocol):
         self._held = b""
         """A request that waits until the news of changes has been heard, and what has come behind it."""
         self._socket: socket.socket | None = None
+        self._content: object = self
+        """What waits in the transport: the identity of a content, or nobody else's."""
         self._hits = 0
         self._progress = (0, 0, 0, False)
         self._since = 0.0
@@ -78,12 +80,14 @@ class HotProtocol(Protocol):
     def on_message_begin(self) -> None:
         self._in_message = self._in_head = True
         self._is_free = False
+        self._content = self
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self.scope["lightfast.hot"] = self._answers  # type: ignore[typeddict-unknown-key]
         self.scope["lightfast.target"] = self.url  # type: ignore[typeddict-unknown-key]
+        self.scope["lightfast.sending"] = self._sending  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self._answers.draining:
             self.cycle.keep_alive = False
@@ -192,6 +196,16 @@ class HotProtocol(Protocol):
         elif limits.keep_alive and now - self._since >= limits.keep_alive:
             self.transport.close()
 
+    def undelivered(self) -> tuple[object, int]:
+        return self._content, self.transport.get_write_buffer_size()
+
+    def _sending(self, content: Content) -> None:
+        """What comes next is ``content``, which others may be sent as well."""
+        self._content = id(content)
+
+    def cut_off(self) -> None:
+        self.transport.abort()
+
     def _take(self, shortcut: Shortcut, now: float) -> None:
         """Send what is prepared. What can be looked up once is: a look-up costs a hundredth of the whole request."""
         shortcut.slot.visited = True
@@ -278,6 +292,7 @@ class HotProtocol(Protocol):
 
     def _send(self, head: bytes, content: Content) -> None:
         """Send ``head`` and ``content`` past the transport, as much as the socket takes; the rest through it."""
+        self._sending(content)
         if self._socket is None or self.transport.get_write_buffer_size():
             # What is sent past the transport would overtake what waits in it.
             self.transport.writelines((head, content))

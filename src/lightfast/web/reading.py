@@ -61,6 +61,8 @@ class Reading:
             await problem(scope, receive, send)
             return
         self._reads.count(answer.status, answer.tier, sum(map(len, answer.body)))
+        if answer.body and "lightfast.sending" in scope:
+            scope["lightfast.sending"](answer.body[0])
         await _send(Answer(answer.status, answer.headers + cors, answer.body), send)
         if answer.tier is Tier.MEMORY and "lightfast.hot" in scope:
             self._prepare(scope, request)

@@ -25,6 +25,9 @@ class ConnectionLimits:
     """To send the head of a request, from its first byte on."""
     send: float = 60.0
     """To take the next byte of an answer."""
+    undelivered: int = 256 << 20
+    """Bytes, not seconds: how much of all answers may wait here for clients to take it. Beyond it, those who keep most
+    waiting are cut off."""
 
 
 class Kept(Protocol):
@@ -32,6 +35,12 @@ class Kept(Protocol):
 
     def look_after(self, now: float, limits: ConnectionLimits) -> None:
         """Close the connection if a limit is over. ``now`` on the event loop's clock."""
+
+    def undelivered(self) -> tuple[object, int]:
+        """How many bytes wait here for the client, and of what: what waits for many is kept once."""
+
+    def cut_off(self) -> None:
+        """Close the connection and let go of what waits."""
 
 
 class Upkeep:
@@ -57,4 +66,22 @@ class Upkeep:
         for connection in list(self._connections):
             with suppress(OSError):  # it is about to be lost
                 connection.look_after(now, self._limits)
+        self._let_go()
         self._timer = loop.call_later(INTERVAL, self._look) if self._connections else None
+
+    def _let_go(self) -> None:
+        """Cut off whom most waits for, until what waits in all is within its bound."""
+        sizes: dict[object, int] = {}
+        clients: dict[object, list[Kept]] = {}
+        for connection in self._connections:
+            of, size = connection.undelivered()
+            if size:
+                sizes[of] = max(size, sizes.get(of, 0))
+                clients.setdefault(of, []).append(connection)
+        excess = sum(sizes.values()) - self._limits.undelivered
+        for of in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            if excess <= 0:
+                return
+            excess -= sizes[of]
+            for connection in clients[of]:
+                connection.cut_off()
