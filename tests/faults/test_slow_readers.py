@@ -120,7 +120,9 @@ def test_ten_thousand_requests_of_clients_that_read_nothing_wait_as_bytes(start:
         assert server.resident_bytes() - idle < 20 * 2 * MIB
 
 
-def test_what_waits_for_readers_of_different_pictures_is_bounded(start_lightfast: Start, picture: Paint) -> None:
+def test_what_waits_for_readers_of_different_pictures_is_bounded(
+    start_lightfast: Start, picture: Callable[..., bytes]
+) -> None:
     bound, count = 32 * MIB, 40
     server = start_lightfast(log="off", memory="16MiB", max_undelivered=f"{bound}")
     content = picture(1500, 1300)
@@ -133,6 +135,7 @@ def test_what_waits_for_readers_of_different_pictures_is_bounded(start_lightfast
             for number in range(count):
                 connection = stack.enter_context(closing(connect(server)))
                 connection.sendall(REQUEST % b"%d" % number)
+                assert connection.recv(1) == b"H"
             deadline = time.monotonic() + 20
             while server.resident_bytes() - idle > bound + 3 * 16 * MIB:
                 assert time.monotonic() < deadline, (server.resident_bytes() - idle) / MIB
