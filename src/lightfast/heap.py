@@ -14,6 +14,9 @@ M_ARENA_MAX = -8  # <malloc.h>
 TRIM_INTERVAL = 1.0
 """Seconds between two looks whether there may be something to give back."""
 
+LOOKS = 5
+"""For how many of them something may still be: what was read is given back once it has been sent."""
+
 _libc = ctypes.CDLL(None)
 
 
@@ -49,9 +52,11 @@ async def trimmed(allocations: Callable[[], int]) -> AsyncIterator[None]:
 
 async def _trim_for_ever(allocations: Callable[[], int]) -> None:
     malloc_trim = getattr(_libc, "malloc_trim", None)
-    seen = 0
+    seen, looks = 0, 0
     while malloc_trim is not None:
         await asyncio.sleep(TRIM_INTERVAL)
         if allocations() != seen:
-            seen = allocations()
+            seen, looks = allocations(), LOOKS
+        if looks:
+            looks -= 1
             await asyncio.to_thread(malloc_trim, 0)

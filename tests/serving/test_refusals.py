@@ -125,6 +125,10 @@ def multipart(content, disposition=b'form-data; name="file"; filename="a"', end=
         ("multipart/form-data; boundary=b", multipart(b"x", end=b"\r\n") + multipart(b"y")),
         ("multipart/form-data; boundary=b", b"--b\r\nno header\r\n\r\nx\r\n--b--\r\n"),
         (f"multipart/form-data; boundary={'b' * 5000}", b"x"),
+        (
+            "multipart/form-data; boundary=b; charset=undefined",
+            multipart(b"x", 'form-data; name="file"; filename="ü"'.encode()),
+        ),
         ("application/json", b""),
         ("application/json", b"{"),
         ("application/json", b"[]"),

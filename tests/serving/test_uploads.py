@@ -189,3 +189,44 @@ def test_uploads_hold_a_bounded_number_of_bytes_in_all(small, picture):
             assert time.monotonic() < deadline
         assert answer.status_code == 201
         assert client.get("/images/h7").status_code == 404
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_an_upgrade_asked_for_in_vain_leaves_the_body_a_body(server, client, sample, fresh_id, pieces):
+    content = b"DELETE /images/%b HTTP/1.1\r\nHost: x\r\n\r\n" % sample.id.encode()
+    head = (
+        f"PUT /images/{fresh_id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n"
+        f"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    with connect(server) as connection:
+        for piece in [head.encode() + content] if pieces == 1 else [head.encode(), content]:
+            connection.sendall(piece)
+        assert answer_to(connection)[0] == 415  # it is no image, and nothing else either
+        assert connection.recv(1) == b""
+    assert client.get(f"/images/{sample.id}").status_code == 200
+
+
+def test_an_image_comes_with_an_upgrade_asked_for_in_vain(server, client, fresh_id, picture):
+    content = picture(40, 30)
+    head = HEAD.format(id=fresh_id, framing=f"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: {len(content)}")
+    with connect(server) as connection:
+        connection.sendall(head.encode() + content)
+        assert answer_to(connection)[0] == 201
+    assert client.get(f"/images/{fresh_id}").content == content
+
+
+def test_trailers_are_no_headers(server, fresh_id, picture):
+    content = picture(40, 30)
+    chunked = b'%x\r\n%b\r\n0\r\nIf-Match: "other"\r\nContent-Type: image/jpeg\r\n\r\n' % (len(content), content)
+    with connect(server) as connection:
+        connection.sendall(HEAD.format(id=fresh_id, framing="Transfer-Encoding: chunked").encode() + chunked)
+        assert answer_to(connection)[0] == 201
+
+
+def test_millions_of_values_in_json_are_refused_without_being_made(server, client):
+    body = b'{"a":[' + b"[]," * (8 * LIMIT) + b'[]],"base64_data":"AA=="}'
+    idle = server.resident_bytes()
+    answer = client.post("/images", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "values" in answer.json()["detail"]
+    assert server.resident_bytes() - idle < 4 * len(body)

@@ -32,7 +32,12 @@ UNKNOWN_ETAG = ""
 _BASE64_KEY = re.compile(rb'"base64_data"[ \t\r\n]*:[ \t\r\n]*"')
 _PLACEHOLDER = "lightfast:base64"
 _DATA_URL = re.compile(r"data:([^,]{0,255}),", re.IGNORECASE)
-_URL_SAFE = str.maketrans("-_", "+/")
+MAX_AROUND = 256 * 1024
+"""Bytes of JSON beside the base64 text that are parsed without a second look."""
+
+MAX_VALUES = 50_000
+
+_URL_SAFE = str.maketrans("-_", "+/", " \t\n\r\f\v")
 
 # RFC 9110 §8.3.1, §5.6.2; images alone, since records are served under our origin. SVG runs scripts.
 _IMAGE_TYPE = re.compile(r"image/(?!svg)[a-z0-9!#$%&'*+.^_`|~-]{1,127}")
@@ -182,6 +187,8 @@ def _unpack_quickly(raw: bytes) -> _Unpacked | None:
     if end < 0 or raw.find(b"\\", start, end) >= 0:
         return None
     around = raw[:start], raw[end:]
+    if start + len(raw) - end > MAX_AROUND:
+        return None
     try:
         fields = orjson.loads(_PLACEHOLDER.encode().join(around))
     except orjson.JSONDecodeError:
@@ -202,6 +209,10 @@ def _unpack_quickly(raw: bytes) -> _Unpacked | None:
 
 
 def _unpack_carefully(id: str, raw: bytes) -> _Unpacked:
+    # Base64 has none of these. Millions of small values would hold up every thread while they are made, and take a
+    # hundred times the room of their text.
+    if len(raw) > MAX_AROUND and sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise BrokenRecord(id, f"its JSON has more than {MAX_VALUES} values")
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -220,7 +231,9 @@ def _unpack_carefully(id: str, raw: bytes) -> _Unpacked:
 
 def _decode_carefully(id: str, text: str) -> bytes:
     """Base64 with line breaks, of either alphabet, with or without padding (RFC 4648 §3.1, §3.2, §5)."""
-    digits = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    if not text.isascii():
+        raise BrokenRecord(id, "its base64_data is no base64")
+    digits = text.translate(_URL_SAFE).rstrip("=")
     try:
         return pybase64.b64decode(digits.encode("ascii") + b"=" * (-len(digits) % 4), validate=True)
     except (UnicodeEncodeError, binascii.Error, ValueError) as error:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Literal
+from urllib.parse import quote
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,13 +59,19 @@ class AccessLog:
                 self._log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=_path(scope),
                     status=status,
                     bytes=sent,
                     ms=round((time.perf_counter() - started) * 1000, 3),
                     cache=cache.removeprefix("lightfast; "),
                     client=scope["client"][0] if scope.get("client") else None,
                 )
+
+
+def _path(scope: Scope) -> str:
+    """As it was sent: what it means decoded may steer a terminal."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("ascii", "backslashreplace")
 
 
 def console_log_config(level: str) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lightfast.web.errors import Problem
 
+ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What tells of the server is answered in any case: a busy one must not be taken for a dead one."""
+
 
 class Admission:
     """ASGI middleware that answers 503 to what comes beyond ``limit`` requests under way."""
@@ -16,7 +19,7 @@ class Admission:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
         if self._under_way >= self._limit:

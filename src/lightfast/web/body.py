@@ -129,8 +129,9 @@ async def _unpack_multipart(request: Request, body: bytes) -> Upload:
     parser = MultiPartParser(request.headers, _once(body), max_files=1, max_fields=16)
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as error:
-        raise InvalidRequest(f"The multipart body can't be read: {getattr(error, 'message', error)}.") from error
+    except (MultiPartException, LookupError, UnicodeError) as error:
+        reason = str(getattr(error, "message", error)).rstrip(".")
+        raise InvalidRequest(f"The multipart body can't be read: {reason}.") from error
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):

@@ -94,10 +94,12 @@ class SharedSamples:
             self.publish(_without_gauges(samples()))
 
     def publish(self, samples: Sequence[Sample]) -> None:
-        """Replace this worker's file, atomically."""
+        """Replace this worker's file, atomically. Where that can't be done, as when the directory was tidied away, the
+        others don't hear of it."""
         draft = self._mine.with_suffix(".new")
-        draft.write_bytes(_SAMPLES.dump_json(list(samples)))
-        draft.replace(self._mine)
+        with contextlib.suppress(OSError):
+            draft.write_bytes(_SAMPLES.dump_json(list(samples)))
+            draft.replace(self._mine)
 
     def of_others(self) -> list[Sample]:
         samples: list[Sample] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lightfast.http.dates import format_http_date
@@ -17,6 +17,9 @@ MAX_UNDELIVERED = 64 * 1024
 SLICE = 4096
 """Bytes that are parsed at a time. A parsed request takes a hundred times the room of its bytes."""
 
+
+UPGRADE_FIELDS = frozenset({b"connection", b"upgrade", b"http2-settings"})
+"""Connection names the others; but for them it only says whether to close."""
 
 HALF_CLOSED = 5.0
 """Seconds that an answer may take to come after the client has ended its side."""
@@ -33,6 +36,9 @@ class Protocol(HttpToolsProtocol):
     """Bytes received since the parser last began a message or handed over a head, a piece of a body or an end."""
     _unread = b""
     """Bytes that wait for a request in front of them."""
+    _head_is_over = False
+    _again: bytes | None = None
+    """The head of a request with a body, without the Upgrade that it asked for in vain."""
     _is_last = False
     """Whether the connection ends with the answers under way."""
 
@@ -71,11 +77,21 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._undelivered = 0
+        self._head_is_over = False
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # RFC 9110 §6.5.1: a trailer must not be taken for a header, wherever the reads happen to end.
+        if not self._head_is_over:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._undelivered = 0
-        super().on_headers_complete()
+        self._head_is_over = True
+        if self.parser.should_upgrade() and not self._should_upgrade() and self._announces_body():
+            self._again = self._head_without_upgrade()
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._undelivered = 0
@@ -83,7 +99,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._undelivered = 0
-        super().on_message_complete()
+        if self._again is None:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -111,11 +128,30 @@ class Protocol(HttpToolsProtocol):
                 self._is_last = True  # what comes now is for the protocol that took over
                 self.handle_websocket_upgrade()
                 return
-            # RFC 9110 §7.8: an Upgrade may be ignored. What stands behind the request is the next one.
-            if rest := data[upgrade.args[0] :]:
+            # RFC 9110 §7.8: an Upgrade may be ignored. What stands behind the head is the body, which the parser has
+            # passed over, or the next request.
+            again, self._again = self._again or b"", None
+            if again:
+                self.parser = HttpRequestParser(self)  # this one may have heard "close"
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            if rest := again + data[upgrade.args[0] :]:
                 self._parse(rest)
         if self._undelivered > MAX_UNDELIVERED and not self.transport.is_closing():
             self._refuse(431, f"The head of a request is at most {MAX_UNDELIVERED} bytes long.")
+
+    def _announces_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % field for field in self.headers if field[0] not in UPGRADE_FIELDS]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            lines.append(b"connection: close")
+        return b"\r\n".join([*lines, b"", b""])
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer what can't be read, unless an answer is under way: there is no place in the middle of that."""
