@@ -117,7 +117,7 @@ def _stampede(result: Result) -> Iterator[str]:
     yield "## Stampede\n"
     yield (
         f"{result['clients']:,} clients ask for one cold PNG of 1 MB at once. The handlers were given as many Redis "
-        "connections; with their client's default of 100 most of the requests fail.\n"
+        "connections, and no time-out; with what their client has by default most of the requests fail.\n"
     )
     rows = [
         [TITLES[name], median(found["last_byte_seconds"]), f"{found['store_reads']['median']:,.0f}"]

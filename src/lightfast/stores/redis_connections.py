@@ -143,7 +143,7 @@ class Connections:
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(TURN_TIMEOUT):
+            async with asyncio.timeout(TURN_TIMEOUT if self._turns.locked() else None):
                 await self._turns.acquire()
         except builtins.TimeoutError:
             raise StoreUnavailable("The store has too much to do at the moment.") from None
