@@ -24,7 +24,7 @@ run: $(READY)
 	@scripts/run
 
 test: $(READY)
-	@scripts/system-packages chromium redis-server
+	@scripts/system-packages chromium redis-server openssl
 	@$(BIN)/pytest $(ARGS)
 
 histories: $(READY)

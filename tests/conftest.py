@@ -71,6 +71,18 @@ class RedisServer:
         self.process.wait()
 
 
+@dataclass
+class TlsServer(RedisServer):
+    """A server that also listens for TLS, with a certificate of its own making."""
+
+    tls_port: int
+    certificate: Path
+
+    @property
+    def url(self) -> str:
+        return f"rediss://127.0.0.1:{self.tls_port}/0?ssl_ca_certs={self.certificate}"
+
+
 Starter = Callable[[str], RedisServer]
 
 
@@ -246,6 +258,17 @@ def _start_sentinel(kind: str, config: Path) -> RedisServer:
         sentinel.stop()
 
 
+def _start_tls(directory: Path) -> TlsServer:
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))
+    tls_port = _free_port()
+    plain = _start("redis", directory, "--tls-port", str(tls_port), "--tls-auth-clients", "no", *files)
+    return TlsServer(plain.port, plain.process, tls_port, certificate)
+
+
 @pytest.fixture
 def clock() -> SettableClock:
     return SettableClock()
@@ -275,6 +298,13 @@ def _valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="session")
 def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = _start("redis", tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    server = _start_tls(tmp_path_factory.mktemp("tls"))
     yield server
     server.stop()
 
@@ -350,6 +380,13 @@ def redis(_redis: RedisServer) -> RedisServer:
     """Debian's Redis server of this session, empty."""
     _redis.command("FLUSHALL")
     return _redis
+
+
+@pytest.fixture
+def tls(_tls: TlsServer) -> TlsServer:
+    """Debian's Redis server of this session, reached over TLS, empty."""
+    _tls.command("FLUSHALL")
+    return _tls
 
 
 @pytest.fixture

@@ -35,7 +35,17 @@ class Backend:
 
 
 @pytest.fixture(
-    params=["memory", "sqlite", "valkey", "redis", "cluster", "sentinel", "valkey-json", "redis-json", "cluster-json"]
+    params=[
+        "memory",
+        "sqlite",
+        "valkey",
+        "redis",
+        "tls",
+        "cluster",
+        "sentinel",
+        "valkey-json",
+        "cluster-json",
+    ]
 )
 async def backend(request: pytest.FixtureRequest, tmp_path: Any, clock: Any) -> AsyncIterator[Backend]:
     name = request.param

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 
-CONNECTIONS = 1200
+CONNECTIONS = 1000
 """Each carries two to four requests to either server."""
 
 SURE = 0.5

@@ -23,6 +23,7 @@ class AccessLog:
         self._app = app
         self._log = access_logger(log_format)
         self._hits = HitLog(log_format, share_of_hits)
+        self._path = _decoded if log_format == "json" else _as_sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -59,7 +60,7 @@ class AccessLog:
                 self._log.info(
                     "request",
                     method=scope["method"],
-                    path=_path(scope),
+                    path=self._path(scope),
                     status=status,
                     bytes=sent,
                     ms=round((time.perf_counter() - started) * 1000, 3),
@@ -68,8 +69,13 @@ class AccessLog:
                 )
 
 
-def _path(scope: Scope) -> str:
-    """As it was sent: what it means decoded may steer a terminal."""
+def _decoded(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path
+
+
+def _as_sent(scope: Scope) -> str:
+    """What the path means decoded may steer a terminal."""
     raw: bytes | None = scope.get("raw_path")
     return quote(scope["path"]) if raw is None else raw.decode("ascii", "backslashreplace")
 
