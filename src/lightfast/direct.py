@@ -20,7 +20,7 @@ class StoreImages:
     """
 
     def __init__(self, url: str | None) -> None:
-        self._images = Lightfast(url)
+        self._images = Lightfast(url, warm=False)  # a command asks once
         self.max_bytes = self._images.settings.max_upload
         self._runner = asyncio.Runner()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, runtime_checkable
 
 from lightfast.model import ALWAYS, Change, Draft, Image, Meta, Page, Precondition, Rendition, Stored
 
@@ -105,6 +106,19 @@ class FeedObserver(Protocol):
 
     def changed(self, change: Change) -> None:
         """Something changed."""
+
+
+@runtime_checkable
+class CostlyStore(Protocol):
+    """A store with images whose first read costs much more than another: their bytes are to be decoded and hashed."""
+
+    async def costly(self, position: str | None) -> tuple[Sequence[str], str | None]:
+        """One step of a walk: ids that may name such images, and where the next step begins, ``None`` at the end.
+
+        ``None`` is also where the walk begins. A step takes the store less than a millisecond, however much it holds,
+        so most steps may find nothing. What is there all the time comes at least once. Raises ``StoreUnavailable``,
+        and ``InvalidRequest`` where a walk can't go on.
+        """
 
 
 class ChangeFeed(Protocol):

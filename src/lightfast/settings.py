@@ -43,7 +43,10 @@ class Settings(BaseSettings):
     memory_entries: int | None = Field(None, ge=1, description="Bound of the memory cache in images.")
     ttl: Seconds = Field(7200.0, description="Time to live of an image that is stored without one; 0 = for ever.")
     missing_ttl: Seconds = Field(1.0, description="How long a missing id is remembered, here and by other caches.")
-    warm: bool = Field(True, description="Whether to load what others have just stored before it is asked for.")
+    warm: bool = Field(
+        True,
+        description="Whether to load before it is asked for what others store, and what is slow to read at the start.",
+    )
     stale_if_error: Seconds = Field(300.0, description="How long a copy is served while the store does not answer.")
     sqlite_poll: Seconds = Field(0.02, gt=0, description="Time between two looks for other processes' changes.")
     browser_ttl: Seconds = Field(3600.0, description="How long browsers keep an image under its bare URL.")

@@ -65,6 +65,13 @@ class MemoryCache(Generic[K, V]):
         """The sum of the sizes of all entries."""
         return self._bytes
 
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether less than half of each bound is used."""
+        return 2 * self._bytes < self._max_bytes and (
+            self._max_entries is None or 2 * len(self._entries) < self._max_entries
+        )
+
     def __len__(self) -> int:
         return len(self._entries)
 

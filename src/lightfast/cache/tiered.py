@@ -17,7 +17,7 @@ from lightfast.cache.warming import Warming
 from lightfast.errors import Missing, StoreUnavailable
 from lightfast.http.caching import CacheOutcome, Forward
 from lightfast.model import Change, Clock, Content, Meta, is_valid_id
-from lightfast.ports import FollowedStore
+from lightfast.ports import CostlyStore, FollowedStore
 from lightfast.tally import Histogram
 
 ENTRY_OVERHEAD = 4096
@@ -110,7 +110,7 @@ class TieredCache:
         self._version_requests: SingleFlight[str, Found] = SingleFlight()
         self._fills: dict[str, list[_Fill]] = {}
         self._replacements = Replacements()
-        self._warming = Warming(self.find, clock) if warm else None
+        self._warming = Warming(self._load_beforehand, clock) if warm else None
 
     @property
     def joins(self) -> int:
@@ -119,6 +119,8 @@ class TieredCache:
 
     async def open(self) -> None:
         await self.link.open()
+        if self._warming is not None and isinstance(self._store, CostlyStore):
+            self._warming.begin(self._store, self)
 
     async def close(self) -> None:
         await self.link.close()
@@ -134,6 +136,21 @@ class TieredCache:
         if found is None or found.content is None:
             return await self._load(id, forward)
         return found
+
+    async def _load_beforehand(self, id: str) -> int:
+        return (await self.find(id)).meta.size + ENTRY_OVERHEAD
+
+    def has(self, id: str) -> bool:
+        """``warming.Room``"""
+        return id in self.memory
+
+    def is_free(self) -> bool:
+        """``warming.Room``"""
+        return self.link.state is LinkState.LINKED and not self._fills
+
+    def has_room(self, loaded: int) -> bool:
+        """``warming.Room``: half of the memory is for what is asked for. No image is larger than half of that."""
+        return self.memory.is_half_empty and loaded < self.memory.max_bytes // 2
 
     async def find_meta(self, id: str) -> Found:
         """The image's metadata, with its bytes only if they are in memory. Raises as ``find``."""

@@ -102,7 +102,9 @@ class ClusterServers:
                 raise
         raise StoreUnavailable("The store is moving this image at the moment.")
 
-    async def scan(self, position: str, pattern: str, count: int) -> tuple[str | None, Sequence[bytes]]:
+    async def scan(
+        self, position: str, pattern: str, count: int, kind: str | None = None
+    ) -> tuple[str | None, Sequence[bytes]]:
         """Primaries come in the order of their lowest slots. Where another one has taken over, it is read afresh."""
         place, id, cursor = _parse_position(position)
         with translated():
@@ -111,7 +113,7 @@ class ClusterServers:
             if not rest:
                 return None, ()
             at = cursor if rest[0].id == id else 0
-            following, keys = await scan(self._topology.node(rest[0].address), at, pattern, count)
+            following, keys = await scan(self._topology.node(rest[0].address), at, pattern, count, kind)
         if following:
             return _position(rest[0], following), keys
         return (_position(rest[1], "0") if rest[1:] else None), keys

@@ -53,8 +53,11 @@ class Servers(Protocol):
         """Do ``work`` on a line to the server that has ``key``: once, or again where a server said that the key is
         not there. Raises the client's errors."""
 
-    async def scan(self, position: str, pattern: str, count: int) -> tuple[str | None, Sequence[bytes]]:
-        """One step through all keys: where the next one begins, and keys like ``pattern``.
+    async def scan(
+        self, position: str, pattern: str, count: int, kind: str | None = None
+    ) -> tuple[str | None, Sequence[bytes]]:
+        """One step through all keys: where the next one begins, and keys like ``pattern``, of the type ``kind`` only
+        if one is given.
 
         The first step begins at ``redis_keys.START``. Raises ``InvalidRequest`` for what is no position.
         """
@@ -98,9 +101,11 @@ class OneServer:
         async with self._connections.line() as line:
             return await work(line)
 
-    async def scan(self, position: str, pattern: str, count: int) -> tuple[str | None, Sequence[bytes]]:
+    async def scan(
+        self, position: str, pattern: str, count: int, kind: str | None = None
+    ) -> tuple[str | None, Sequence[bytes]]:
         with translated():
-            following, keys = await scan(self._connections, scan_cursor(position), pattern, count)
+            following, keys = await scan(self._connections, scan_cursor(position), pattern, count, kind)
         return following or None, keys
 
 
@@ -109,9 +114,12 @@ async def ping(connections: Connections) -> None:
         value((await connections.read(exchange, [("PING",)]))[0])
 
 
-async def scan(connections: Connections, cursor: int, pattern: str, count: int) -> tuple[str, Sequence[bytes]]:
+async def scan(
+    connections: Connections, cursor: int, pattern: str, count: int, kind: str | None
+) -> tuple[str, Sequence[bytes]]:
     """One SCAN: the next cursor as text, empty at the end, and keys."""
-    (reply,) = await connections.read(exchange, [("SCAN", cursor, "MATCH", pattern, "COUNT", count)])
+    command: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+    (reply,) = await connections.read(exchange, [command if kind is None else (*command, "TYPE", kind)])
     following, keys = value(reply)
     return str(int(following) or ""), keys
 
