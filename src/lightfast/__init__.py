@@ -3,24 +3,28 @@
 from lightfast.app import Lightfast
 from lightfast.errors import (
     BrokenRecord,
+    Forbidden,
     InvalidImage,
     InvalidRequest,
     LightfastError,
     Missing,
     Overloaded,
     PreconditionFailed,
+    RenderTimeout,
     SettingsError,
     StoreFull,
     StoreUnavailable,
     TooLarge,
     UnsupportedMediaType,
 )
-from lightfast.model import Image, Info, Listing, Meta, Precondition, Sighting
+from lightfast.imaging.placeholder import placeholder
+from lightfast.model import Image, Info, Listing, Meta, Precondition, Preview, Sighting
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BrokenRecord",
+    "Forbidden",
     "Image",
     "Info",
     "InvalidImage",
@@ -33,6 +37,8 @@ __all__ = [
     "Overloaded",
     "Precondition",
     "PreconditionFailed",
+    "Preview",
+    "RenderTimeout",
     "SettingsError",
     "Sighting",
     "StoreFull",
@@ -40,4 +46,5 @@ __all__ = [
     "TooLarge",
     "UnsupportedMediaType",
     "__version__",
+    "placeholder",
 ]

@@ -6,20 +6,31 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.routing import NoMatchFound
 
+from lightfast.addresses import Addresses
+from lightfast.cache.entry import Entry
+from lightfast.cache.families import Families
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
-from lightfast.cache.tiered import Entry, TieredCache
+from lightfast.cache.placeholders import Placeholders
+from lightfast.cache.tiered import TieredCache
+from lightfast.cache.variants import Variants
 from lightfast.errors import InvalidRequest, LightfastError, Missing, SettingsError
+from lightfast.finishing import Finishing
+from lightfast.html import img_tag
 from lightfast.http.caching import CachePolicy
+from lightfast.imaging.geometry import Limits
+from lightfast.imaging.pool import RenderPool
+from lightfast.imaging.rendering import Rendering
 from lightfast.ingest import Ingest
 from lightfast.model import (
     ALWAYS,
@@ -27,8 +38,8 @@ from lightfast.model import (
     Image,
     Info,
     Listing,
-    Meta,
     Precondition,
+    Preview,
     Sighting,
     describe,
     is_valid_id,
@@ -42,14 +53,22 @@ from lightfast.stores.sqlite import SqliteStore
 from lightfast.sync import SyncImages
 from lightfast.tally import Reads
 from lightfast.units import MAX_DURATION, parse_duration
+from lightfast.variant import Colour, Placeholder
 from lightfast.watching import sightings
+from lightfast.web.answering import Answering
 from lightfast.web.body import Uploads
 from lightfast.web.cors import CorsPolicy
-from lightfast.web.image_metrics import image_samples
+from lightfast.web.image_metrics import image_samples, render_samples
 from lightfast.web.metrics import Sample
+from lightfast.web.placeholders import ReadingPlaceholders
+from lightfast.web.previews import ReadingPreviews
 from lightfast.web.reading import Reading
 from lightfast.web.routes import image_router
 from lightfast.web.upkeep import LIMITS, ConnectionLimits
+from lightfast.web.wishes import VariantPolicy
+
+SMALLEST, MIDDLE = 128, 1080
+"""Widths in pixels: the least that ``html`` offers, and the most that it takes for browsers without ``srcset``."""
 
 MEMORY_STORE_BYTES = 1024 * 1024 * 1024
 
@@ -64,8 +83,12 @@ class _Running:
     loop: asyncio.AbstractEventLoop
     store: FollowedStore
     tier: TieredCache
+    rendering: Rendering
+    variants: Variants
+    placeholders: Placeholders
     serving: Serving
     ingest: Ingest
+    finishing: Finishing
 
 
 class Lightfast:
@@ -92,6 +115,7 @@ class Lightfast:
             immutable=self.settings.browser_immutable,
             missing_ttl=self.settings.missing_ttl,
         )
+        self._rules = self.settings.rules()
         self._running: _Running | None = None
         self._reads = Reads()
         self._read_name = f"lightfast_image_{next(_instances)}"
@@ -129,24 +153,32 @@ class Lightfast:
             raise LightfastError("This Lightfast is open already.")
         settings, store = self.settings, self._store
         await store.open()
-        memory: MemoryCache[str, Entry] = MemoryCache(settings.memory, settings.memory_entries)
-        missing = MissingIds(settings.missing_ttl)
+        families = Families()
+        memory: MemoryCache[str, Entry] = MemoryCache(settings.memory, settings.memory_entries, families.evicted)
         tier = TieredCache(
             store,
             memory,
-            missing,
+            MissingIds(settings.missing_ttl),
+            families,
             stale_if_error=settings.stale_if_error,
             warm=settings.warm,
             clock=clock,
             timer=timer,
         )
         await tier.open()
+        rendering = make_rendering(settings)
+        variants = Variants(tier, families, store, rendering, clock=clock, timer=timer)
+        placeholders = Placeholders(memory, rendering, timer=timer)
         self._running = _Running(
             loop=asyncio.get_running_loop(),
             store=store,
             tier=tier,
-            serving=Serving(tier, self._policy, clock=clock, timer=timer),
+            rendering=rendering,
+            variants=variants,
+            placeholders=placeholders,
+            serving=Serving(tier, variants, placeholders, self._policy, clock=clock, timer=timer),
             ingest=Ingest(store, tier, ttl=settings.ttl, max_bytes=settings.max_upload, max_pixels=settings.max_pixels),
+            finishing=Finishing(variants, settings.prewarmed(), previews=settings.previews),
         )
 
     async def close(self) -> None:
@@ -154,6 +186,10 @@ class Lightfast:
         running, self._running = self._running, None
         if running is not None:
             await running.ingest.close()
+            await running.finishing.close()
+            await running.variants.close()
+            await running.placeholders.close()
+            await running.rendering.close()
             await running.tier.close()
             await running.store.close()
 
@@ -194,10 +230,10 @@ class Lightfast:
         """As ``put``, with ``ttl`` in seconds; also tells whether the id named nothing before."""
         if id is not None:
             _check_id(id)
-        stored = await self._open.ingest.put(
-            bytes(data), id=id, declared=media_type, ttl=ttl, precondition=precondition
-        )
-        return self._describe(stored.meta), stored.created
+        running, content = self._open, bytes(data)
+        stored = await running.ingest.put(content, id=id, declared=media_type, ttl=ttl, precondition=precondition)
+        preview = await running.finishing.begin(stored.meta, content)
+        return describe(stored.meta, self._addresses.of(stored.meta), preview), stored.created
 
     async def get(self, id: str) -> Image | None:
         """The image with its bytes (``.content``) and ``.meta``, from memory where it is there; ``None`` if missing.
@@ -212,12 +248,82 @@ class Lightfast:
         return Image(found.meta, bytes(found.content or b""))
 
     async def info(self, id: str) -> Info | None:
-        """Describe an image; ``None`` if missing. Raises as ``get``."""
+        """Describe an image, with its preview if it can have one; ``None`` if missing. Raises as ``get``."""
         _check_id(id)
         try:
-            return self._describe((await self._open.tier.find_meta(id)).meta)
+            meta = (await self._open.tier.find_meta(id)).meta
         except Missing:
             return None
+        preview = None
+        if self.settings.previews:
+            with suppress(LightfastError):
+                preview = await self._open.serving.preview(id)
+        return describe(meta, self._addresses.of(meta), preview)
+
+    async def preview(self, id: str) -> Preview:
+        """What stands for the image until it is there: ThumbHash, BlurHash, colour, a tiny picture as data URL.
+
+        Made now if it has not been. Raises ``Missing``, ``InvalidImage`` and others of ``ports.Renderer.preview``, and
+        as ``get``.
+        """
+        _check_id(id)
+        return await self._open.serving.preview(id)
+
+    async def html(
+        self,
+        id: str,
+        *,
+        sizes: str = "100vw",
+        alt: str = "",
+        widths: Sequence[int] = (),
+        loading: str = "lazy",
+        decoding: str = "async",
+        **parameters: object,
+    ) -> str:
+        """A complete ``<img>``: WebP in the listed sizes up to the image's own (or in ``widths``), room kept free, and
+        its preview as background until it has loaded.
+
+        ``parameters`` are those of a variant, but ``w``; ``fm="avif"`` for AVIF. Raises as ``preview`` and ``url``.
+        """
+        _check_id(id)
+        meta = (await self._open.tier.find_meta(id)).meta
+        shown = await self._open.serving.preview(id)
+        asked = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
+        parameters = {"fm": "webp"} | parameters
+        addresses = self._addresses
+        candidates = [(addresses.of_variant(meta, parameters | {"w": width}), width) for width in sorted(asked)]
+        fallback = [url for url, width in candidates if width <= MIDDLE] or [url for url, _ in candidates[:1]]
+        height = shown.height
+        return img_tag(
+            fallback[-1] if fallback else addresses.of(meta),
+            alt=alt,
+            width=shown.width,
+            height=height,
+            srcset=[(url, f"{width}w") for url, width in candidates],
+            sizes=sizes if candidates else "",
+            background="" if shown.transparent else shown.data_url,
+            colour="" if shown.transparent else shown.colour,
+            loading=loading,
+            decoding=decoding,
+        )
+
+    async def placeholder(
+        self,
+        width: int,
+        height: int,
+        *,
+        text: str = "",
+        background: Colour | None = None,
+        foreground: Colour | None = None,
+        seed: str = "",
+        format: str = "webp",
+    ) -> bytes:
+        """As ``lightfast.placeholder``, without blocking, and from memory where it was made before.
+
+        Raises ``InvalidRequest``, ``Overloaded``, ``RenderTimeout``.
+        """
+        wanted = Placeholder(width, height, format, text, background, foreground, seed)
+        return bytes((await self._open.placeholders.find(wanted)).content or b"")
 
     async def delete(self, id: str, *, precondition: Precondition = ALWAYS) -> bool:
         """Remove an image; whether there was one. Raises ``InvalidRequest``, ``PreconditionFailed``,
@@ -231,12 +337,25 @@ class Lightfast:
         if limit < 1:
             raise InvalidRequest("limit: a page holds at least one image.")
         page = await self._open.tier.link.ask(self._open.store.list(cursor, limit))
-        return Listing(tuple(self._describe(meta) for meta in page.items), page.cursor)
+        addresses = self._addresses
+        return Listing(tuple(describe(meta, addresses.of(meta)) for meta in page.items), page.cursor)
 
-    async def url(self, id: str) -> str:
-        """The URL of the image's current version, which caches may keep for ever. Raises ``Missing`` and as ``get``."""
+    async def url(self, id: str, *, expires: float | str | None = None, **parameters: object) -> str:
+        """The URL of the image's current version, which caches may keep for ever; with ``parameters`` of a variant.
+
+        ``await images.url("hero", w=512, fm="webp")``; names are those of imgix, with underscores for hyphens. It is
+        signed where it has to be, or where ``expires`` is given: seconds from now, or text like ``"2h"``.
+
+        Raises ``Missing``, as ``get``, ``InvalidRequest`` for a bad parameter, and ``Forbidden`` where a signature is
+        needed and there is no ``LIGHTFAST_SIGNING_KEYS``.
+        """
         _check_id(id)
-        return self._url((await self._open.tier.find_meta(id)).meta)
+        seconds = _seconds(expires, "expires")
+        meta = (await self._open.tier.find_meta(id)).meta
+        if not parameters and seconds is None:
+            return self._addresses.of(meta)
+        until = None if seconds is None else int(clock() + seconds)
+        return self._addresses.of_variant(meta, parameters, until)
 
     async def ping(self) -> None:
         """Return if the store answers, else raise ``StoreUnavailable``."""
@@ -248,11 +367,13 @@ class Lightfast:
 
     def allocations(self) -> int:
         """Grows whenever images are read or stored; for those who tidy the heap."""
-        return sum(self._open.tier.store_latency.counts) + self._open.ingest.writes
+        running = self._open
+        return sum(running.tier.store_latency.counts) + running.ingest.writes + running.rendering.jobs
 
     def samples(self) -> Sequence[Sample]:
         """This process's numbers, for ``lightfast.web.metrics.render``."""
-        return image_samples(self._reads, self._open.tier)
+        running = self._open
+        return [*image_samples(self._reads, running.tier), *render_samples(running.rendering, running.variants)]
 
     def watch(self) -> AsyncIterator[Sighting]:
         """The store's changes as they arrive, whoever makes them, for ever: for debugging an invalidation."""
@@ -269,9 +390,25 @@ class Lightfast:
     def _build_router(self) -> APIRouter:
         settings = self.settings
         cors = CorsPolicy(settings.cors_origins)
-        self.reading = Reading(lambda: self._open.serving, self._policy, cors, clock, self._reads)
+        variants = VariantPolicy(
+            rules=self._rules,
+            open=settings.variants == "open",
+            keys=settings.signing_keys,
+            scheme=settings.signature,
+            auto_format=settings.auto_format,
+            hints=settings.client_hints,
+            public_path=urlsplit(settings.public_url or "").path.rstrip("/"),
+        )
+        answering = Answering(self._policy, cors, self._reads)
+
+        def serving() -> Serving:
+            return self._open.serving
+
+        self.reading = Reading(serving, answering, variants, clock)
         return image_router(
             self.reading,
+            ReadingPreviews(serving, answering, clock),
+            ReadingPlaceholders(serving, answering, clock),
             self,
             Uploads(settings.max_upload),
             policy=self._policy,
@@ -288,15 +425,27 @@ class Lightfast:
             return ""
         return str(getattr(app, "root_path", "")).rstrip("/") + path.removesuffix("/images/-")
 
-    def _url(self, meta: Meta) -> str:
-        base = (self.settings.public_url or "").rstrip("/") or self._path_prefix
-        return f"{base}/images/{meta.id}?v={meta.etag}"
-
-    def _describe(self, meta: Meta) -> Info:
-        return describe(meta, self._url(meta))
+    @property
+    def _addresses(self) -> Addresses:
+        settings = self.settings
+        return Addresses(
+            base=(settings.public_url or "").rstrip("/") or self._path_prefix,
+            rules=self._rules,
+            open=settings.variants == "open",
+            keys=settings.signing_keys,
+            scheme=settings.signature,
+            auto_format=settings.auto_format,
+        )
 
 
 _instances = itertools.count(1)
+
+
+def make_rendering(settings: Settings) -> Rendering:
+    """What makes the pictures."""
+    pool = RenderPool(threads=settings.render_threads, waiting=settings.render_queue, seconds=settings.render_timeout)
+    limits = Limits(pixels_in=settings.max_pixels, pixels_out=settings.max_pixels_out)
+    return Rendering(pool, limits, keep_metadata=settings.keep_metadata)
 
 
 def make_store(settings: Settings) -> FollowedStore:
@@ -329,14 +478,14 @@ def _sqlite_path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-def _seconds(ttl: float | str | None) -> float | None:
+def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:
     if isinstance(ttl, str):
         try:
             return parse_duration(ttl)
         except ValueError as error:
-            raise InvalidRequest(f"ttl: {error}") from error
+            raise InvalidRequest(f"{name}: {error}") from error
     if ttl is not None and not 0 <= ttl <= MAX_DURATION:
-        raise InvalidRequest("ttl: a time to live is 0 (for ever) or a number of seconds above it.")
+        raise InvalidRequest(f"{name}: it is a number of seconds from 0 to {MAX_DURATION:.0f}; 0 is for ever.")
     return ttl
 
 

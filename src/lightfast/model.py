@@ -5,11 +5,14 @@ Times are Unix seconds as floats, lengths are bytes, dimensions are pixels.
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from typing import Any
 
 Clock = Callable[[], float]
 """Returns the current Unix time in seconds. ``time.time`` in production."""
@@ -71,6 +74,41 @@ class Rendition:
     media_type: str
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What stands for a picture until it is there."""
+
+    thumbhash: str
+    """Base64 of about 25 bytes."""
+    blurhash: str
+    """4 × 3 components; what is transparent counts as white."""
+    colour: str
+    """The most common colour, ``#rrggbb``."""
+    data_url: str
+    """A WebP of at most 64 × 64 pixels, the whole URL below 1 KB."""
+    width: int
+    """Of the picture as it is shown, its orientation applied."""
+    height: int
+
+    @property
+    def transparent(self) -> bool:
+        """Whether something behind the picture would shine through; a bit of the ThumbHash says so."""
+        return bool(base64.b64decode(self.thumbhash)[2] & 0x80)
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Preview:
+        """Raises ``ValueError`` where ``text`` is not what ``to_json`` writes."""
+        values: Any = json.loads(text)  # JSON may be anything; what it is gets checked below
+        if not isinstance(values, dict) or {name: type(value).__name__ for name, value in values.items()} != {
+            item.name: item.type for item in fields(cls)
+        }:
+            raise ValueError("This is no preview.")
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +229,8 @@ class Info:
     created: datetime | None
     replaced: bool
     expires: datetime | None
+    preview: Preview | None = None
+    """``None`` in listings, and where it can't be made or was not ready yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +241,7 @@ class Listing:
     cursor: str | None
 
 
-def describe(meta: Meta, url: str) -> Info:
+def describe(meta: Meta, url: str, preview: Preview | None = None) -> Info:
     return Info(
         id=meta.id,
         url=url,
@@ -213,6 +253,7 @@ def describe(meta: Meta, url: str) -> Info:
         created=_moment(meta.created),
         replaced=meta.replaced,
         expires=_moment(meta.expires),
+        preview=preview,
     )
 
 

@@ -36,7 +36,9 @@ def default_of(name: str) -> str:
         case int() if _has_unit(field):
             return format_size(field.default)
         case tuple():
-            return " ".join(field.default)
+            return " ".join(map(str, field.default))
+        case dict():
+            return ""
         case other:
             return str(other)
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, runtime_checkable
 
-from lightfast.model import ALWAYS, Change, Draft, Image, Meta, Page, Precondition, Rendition, Stored
+from lightfast.model import (
+    ALWAYS,
+    Change,
+    Content,
+    Draft,
+    Image,
+    Meta,
+    Page,
+    Precondition,
+    Preview,
+    Rendition,
+    Stored,
+)
+from lightfast.variant import Placeholder, Variant
 
 
 class Store(Protocol):
@@ -133,5 +146,36 @@ class ChangeFeed(Protocol):
         """
 
 
-class FollowedStore(Store, ChangeFeed, Protocol):
-    """A store that tells of its changes. All of ours do."""
+class FollowedStore(Store, VariantStore, ChangeFeed, Protocol):
+    """A store that tells of its changes, and keeps what is made of its images. All of ours do."""
+
+
+class Renderer(Protocol):
+    """Makes pictures from pictures, without blocking the event loop.
+
+    What is asked for at the same time is bounded: beyond it every method that makes something raises ``Overloaded``,
+    and ``RenderTimeout`` where it takes too long. ``idle`` work waits until nobody waits for a picture.
+    """
+
+    @property
+    def version(self) -> str:
+        """Of what is made from the same source and wish: other versions may make other bytes."""
+
+    def media_type(self, source: str, variant: Variant) -> str:
+        """Of ``variant`` of a source of the media type ``source``, before it is made. Raises ``InvalidRequest``."""
+
+    def may_move(self, media_type: str) -> bool:
+        """Whether pictures of this type can be animations that stay animations in their own type."""
+
+    def moves(self, content: Content) -> bool:
+        """Whether ``content``, of a type that ``may_move``, is an animation."""
+
+    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Rendition:
+        """Raises ``InvalidImage``, ``UnsupportedMediaType``, ``TooLarge`` for the source, ``InvalidRequest`` for what
+        would be too large."""
+
+    async def preview(self, content: Content, *, idle: bool = False) -> Preview:
+        """Raises as ``render``."""
+
+    async def placeholder(self, wanted: Placeholder) -> Rendition:
+        """Raises ``InvalidRequest`` for a value out of its bounds."""

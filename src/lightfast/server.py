@@ -190,7 +190,9 @@ def _export(settings: Settings) -> None:
 def _as_text(value: object) -> str:
     match value:
         case tuple():
-            return " ".join(value)
+            return ",".join(map(str, value))
+        case dict():
+            return " ".join(f"{name}?{query}" for name, query in value.items())
         case float():
             return f"{value:.9f}"  # never with an exponent, which no duration has
         case other:

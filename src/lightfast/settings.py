@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from lightfast.errors import SettingsError
+from lightfast.errors import LightfastError, SettingsError
+from lightfast.signing import Scheme, parse_keys
+from lightfast.spec import LISTED, MAX_SIDE, Rules, Wish, parse_query, parse_wish
 from lightfast.units import parse_duration, parse_size
 
 
@@ -23,9 +27,32 @@ def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+def _numbers(value: object) -> object:
+    return tuple(int(word) for word in value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _keys(value: object) -> object:
+    return parse_keys(value) if isinstance(value, str) else value
+
+
+def _presets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    presets = {}
+    for word in value.split():
+        name, mark, query = word.partition("?")
+        if not (name and mark and query):
+            raise ValueError(f"{word!r} is no preset; one is a name and a query, such as thumb?w=200&h=200&fit=crop")
+        presets[name] = query
+    return presets
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], ...], NoDecode, BeforeValidator(_numbers)]
+Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_keys)]
+Presets = Annotated[dict[str, str], NoDecode, BeforeValidator(_presets)]
 
 
 class Settings(BaseSettings):
@@ -53,6 +80,24 @@ class Settings(BaseSettings):
     browser_immutable: bool = Field(True, description="Whether browsers skip revalidation on reload meanwhile.")
     max_upload: Bytes = Field(25 * 1024 * 1024, description="Largest image accepted, in bytes.")
     max_pixels: int = Field(50_000_000, gt=0, description="Largest image accepted, in pixels.")
+    variants: Literal["listed", "open"] = Field(
+        "listed", description="open: every variant for everyone. listed: unsigned, only listed sizes and presets."
+    )
+    sizes: Numbers = Field(LISTED, min_length=1, description="Widths and heights that need no signature, in pixels.")
+    presets: Presets = Field(
+        {}, description="Variants by name for ?preset=, such as 'thumb?w=200&h=200&fit=crop card?w=400'."
+    )
+    signing_keys: Keys = Field((), description="Keys for signed URLs: the first one signs, all are accepted.")
+    signature: Scheme = Field(Scheme.HMAC, description="hmac: HMAC-SHA256; imgix: the MD5 that its clients make.")
+    auto_format: bool = Field(False, description="Whether Accept chooses the format wherever a URL names none.")
+    client_hints: bool = Field(False, description="Whether Sec-CH-DPR, Sec-CH-Width and Save-Data change variants.")
+    keep_metadata: bool = Field(False, description="Whether variants keep EXIF and XMP, prompts and GPS among them.")
+    previews: bool = Field(True, description="Whether each image gets a preview when it is stored.")
+    prewarm: Words = Field((), description="Variants made when an image is stored: presets, w512, h300 or queries.")
+    render_threads: int | None = Field(None, ge=1, le=64, description="Pictures made at once; as many as cores.")
+    render_queue: int = Field(64, ge=0, description="Pictures that may wait to be made; one more is refused.")
+    render_timeout: Seconds = Field(10.0, gt=0, description="How long making a picture may take, waiting included.")
+    max_pixels_out: int = Field(32_000_000, gt=0, description="Largest variant, in pixels; of animations, all frames.")
     write_token: str | None = Field(None, min_length=1, description="Bearer token for writing and listing.")
     public_url: str | None = Field(
         None,
@@ -78,6 +123,37 @@ class Settings(BaseSettings):
         if self.workers > 1 and self.store.startswith("memory:"):
             raise ValueError("memory:// can't be shared by several workers; use sqlite:// or redis://, or one worker")
         return self
+
+    @model_validator(mode="after")
+    def _variants_fit_together(self) -> Settings:
+        try:
+            self.prewarmed()
+        except LightfastError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def rules(self) -> Rules:
+        """Who may have which variants. Raises ``SettingsError``."""
+        return Rules(self.presets, self.sizes)
+
+    def prewarmed(self) -> tuple[Wish, ...]:
+        """What ``prewarm`` names. Raises ``InvalidRequest`` and ``SettingsError``."""
+        rules = self.rules()
+        return tuple(parse_wish(parse_query(_query(word, self.presets)), rules) for word in self.prewarm)
+
+
+def _query(word: str, presets: Mapping[str, str]) -> str:
+    """``thumb`` → ``preset=thumb``, ``w512`` → ``w=512``; a query is one already."""
+    if word in presets:
+        return f"preset={word}"
+    side = re.fullmatch(r"([wh])([0-9]+)", word)
+    if side is not None:
+        return f"{side[1]}={side[2]}"
+    if "=" not in word:
+        raise SettingsError(
+            f"{word!r} is no variant; write the name of a preset, w512, h300 or a query like w=512&fm=webp"
+        )
+    return word
 
 
 def load_settings(**overrides: object) -> Settings:

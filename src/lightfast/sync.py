@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from lightfast.errors import LightfastError
-from lightfast.model import ALWAYS, Image, Info, Listing, Precondition
+from lightfast.model import ALWAYS, Image, Info, Listing, Precondition, Preview
 
 T = TypeVar("T")
 
@@ -45,7 +45,11 @@ class AsyncImages(Protocol):
 
     def list(self, cursor: str | None, limit: int) -> Coroutine[Any, Any, Listing]: ...
 
-    def url(self, id: str) -> Coroutine[Any, Any, str]: ...
+    def url(self, id: str, *, expires: float | str | None, **parameters: object) -> Coroutine[Any, Any, str]: ...
+
+    def preview(self, id: str) -> Coroutine[Any, Any, Preview]: ...
+
+    def html(self, id: str, **options: Any) -> Coroutine[Any, Any, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,17 @@ class SyncImages:
         """As ``Lightfast.list``."""
         return self._run(self._images.list(cursor, limit))
 
-    def url(self, id: str) -> str:
+    def url(self, id: str, *, expires: float | str | None = None, **parameters: object) -> str:
         """As ``Lightfast.url``."""
-        return self._run(self._images.url(id))
+        return self._run(self._images.url(id, expires=expires, **parameters))
+
+    def preview(self, id: str) -> Preview:
+        """As ``Lightfast.preview``."""
+        return self._run(self._images.preview(id))
+
+    def html(self, id: str, **options: Any) -> str:  # Any: they are those of Lightfast.html
+        """As ``Lightfast.html``."""
+        return self._run(self._images.html(id, **options))
 
     def close(self) -> None:
         """Finish the writes under way and end the background thread, if there is one. Closing twice is fine."""

@@ -14,6 +14,8 @@ class Tier(Enum):
 
     MEMORY = "memory"
     STORE = "store"
+    RENDERED = "rendered"
+    """Made for the request."""
     STALE = "stale"
     """From memory, while the store is away."""
     NONE = "none"

@@ -111,3 +111,16 @@ def _extent(start: Length, length: Length, side: int, anchor: str) -> tuple[int,
 
 def _pixels(length: Length, side: int) -> int:
     return length if isinstance(length, int) else int(length * side + 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A picture to show where there is none yet. Sides in pixels; colours are chosen by ``seed`` unless given."""
+
+    width: int
+    height: int
+    format: str = Format.WEBP
+    text: str = ""
+    background: Colour | None = None
+    foreground: Colour | None = None
+    seed: str = ""

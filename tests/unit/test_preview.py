@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from lightfast.errors import InvalidImage, RenderTimeout, UnsupportedMediaType
 from lightfast.imaging.geometry import Limits
-from lightfast.imaging.preview import MAX_DATA_URL, Preview, dominant, preview
+from lightfast.imaging.preview import MAX_DATA_URL, dominant, preview
 from lightfast.imaging.stop import Stop
+from lightfast.model import Preview
 
 
 def image(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> pyvips.Image:

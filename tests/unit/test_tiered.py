@@ -8,6 +8,7 @@ import pytest
 from tests.faults.recorder import md5
 
 from lightfast.cache.coherence import LinkState
+from lightfast.cache.families import Families
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
 from lightfast.cache.tiered import TieredCache
@@ -74,7 +75,7 @@ async def store(clock):
 @pytest.fixture
 async def tier(store, clock):
     memory = MemoryCache(1 << 20)
-    tier = TieredCache(store, memory, MissingIds(1.0), stale_if_error=10, warm=False, clock=clock, timer=clock)
+    tier = TieredCache(store, memory, MissingIds(1.0), Families(), stale_if_error=10, warm=False, clock=clock, timer=clock)
     await tier.open()
     yield tier
     store.answering.set()

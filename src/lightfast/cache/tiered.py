@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from lightfast.cache.coherence import UNTRUSTED, Link, LinkState
+from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, STALE_HIT, Entry, Found
+from lightfast.cache.families import Families
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
 from lightfast.cache.pages import in_own_pages
@@ -16,55 +18,17 @@ from lightfast.cache.singleflight import SingleFlight
 from lightfast.cache.warming import Warming
 from lightfast.errors import Missing, StoreUnavailable
 from lightfast.http.caching import CacheOutcome, Forward
-from lightfast.model import Change, Clock, Content, Meta, is_valid_id
+from lightfast.model import Change, Clock, Meta, is_valid_id
 from lightfast.ports import CostlyStore, FollowedStore
 from lightfast.tally import Histogram
-
-ENTRY_OVERHEAD = 4096
-"""What an entry holds beside its content, in bytes: metadata, prepared header blocks, cache node. Rounded up."""
 
 EXPIRY_TOLERANCE = 1.0
 """Seconds by which an expiry may get later before a copy takes it over: Redis tells what remains, never twice the same.
 An earlier one is taken over at once, for nothing is served that has expired."""
 
-HIT = CacheOutcome(hit=True)
-STALE_HIT = CacheOutcome(hit=True, detail="stale-store-away")
-
 
 @dataclass(slots=True)
-class Entry:
-    """A copy in memory, and who vouches for it."""
-
-    meta: Meta
-    content: Content
-    epoch: int
-    """Of the link that has brought every change since the copy was verified (``Link.trusted_epoch``)."""
-    verified: float
-    """When the store was last asked about it. Unix seconds."""
-    prepared: dict[bytes, Any] = field(default_factory=dict)
-    """Whatever a faster way of answering keeps ready for each request target; goes with the copy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found, and how. ``content`` is ``None`` where only the metadata was asked for and the store was read.
-
-    ``store_seconds`` is what the store took, ``None`` where it was not asked for bytes, ``decode_seconds`` the part of
-    it that was decoding. ``age`` is for how many seconds the copy has not been verified, ``None`` unless it is served
-    as stale.
-    """
-
-    meta: Meta
-    content: Content | None
-    outcome: CacheOutcome
-    epoch: int = UNTRUSTED
-    store_seconds: float | None = None
-    decode_seconds: float = 0.0
-    age: float | None = None
-
-
-@dataclass(slots=True)
-class _Fill:
+class Fill:
     """A read of the store under way. A change that arrives meanwhile voids it: what it brings is not kept."""
 
     epoch: int
@@ -92,6 +56,7 @@ class TieredCache:
         store: FollowedStore,
         memory: MemoryCache[str, Entry],
         missing: MissingIds,
+        families: Families,
         *,
         stale_if_error: float,
         warm: bool,
@@ -108,8 +73,10 @@ class TieredCache:
         self._timer = timer
         self._loads: SingleFlight[str, Found] = SingleFlight()
         self._version_requests: SingleFlight[str, Found] = SingleFlight()
-        self._fills: dict[str, list[_Fill]] = {}
-        self._replacements = Replacements()
+        self._fills: dict[str, list[Fill]] = {}
+        self._families = families
+        self._replacements = Replacements(self._gone)
+        self._tidying: set[asyncio.Task[None]] = set()
         self._warming = Warming(self._load_beforehand, clock) if warm else None
 
     @property
@@ -128,6 +95,8 @@ class TieredCache:
             await self._warming.close()
         await self._loads.close()
         await self._version_requests.close()
+        for task in self._tidying:
+            task.cancel()
         self.memory.clear()
 
     async def find(self, id: str) -> Found:
@@ -166,12 +135,12 @@ class TieredCache:
         if entry is None:
             return None, Forward.URI_MISS
         if entry.epoch == self.link.trusted_epoch:
-            return Found(entry.meta, entry.content, HIT), Forward.STALE
+            return Found(entry.meta, entry.content or None, HIT, entry.epoch), Forward.STALE
         return await self._reverify(entry), Forward.STALE
 
-    def trusted(self, id: str) -> Entry | None:
-        """The copy of ``id``, if it may be served without asking the store."""
-        entry = self.memory.get(id)
+    def trusted(self, key: str) -> Entry | None:
+        """What memory has under ``key``, if it may be served without asking the store."""
+        entry = self.memory.get(key)
         if entry is None or entry.epoch != self.link.trusted_epoch or entry.meta.is_expired(self._clock()):
             return None
         return entry
@@ -183,10 +152,29 @@ class TieredCache:
             fill.void = True
 
     def _forget(self, id: str) -> None:
-        self.memory.remove(id)
+        self._let_go(id)
         self._missing.discard(id)
         self._loads.forget(id)
         self._version_requests.forget(id)
+
+    def _let_go(self, id: str) -> None:
+        """Let the copy of ``id`` leave memory, and what was made from it."""
+        self.memory.remove(id)
+        for key in self._families.pop(id):
+            self.memory.remove(key)
+
+    def _gone(self, id: str, etag: str) -> None:
+        """The version ``etag`` is no more. Who took it away may be a program that knows nothing of variants."""
+        family = self._families.of(id)
+        if family is not None and family.source.meta.etag == etag:
+            self._let_go(id)
+        task = asyncio.create_task(self._tidy(etag), name="lightfast-tidying")
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+
+    async def _tidy(self, etag: str) -> None:
+        with suppress(StoreUnavailable):  # they expire in any case
+            await self.link.ask(self._store.drop_variants(etag))
 
     def drop_all(self) -> None:
         """``drop`` for every id."""
@@ -220,8 +208,10 @@ class TieredCache:
         if self._missing.contains(id, now):
             raise Missing(id)
         entry = self.memory.get(id)
+        if entry is None and (family := self._families.of(id)) is not None:
+            entry = family.source
         if entry is not None and entry.meta.is_expired(now):
-            self.memory.remove(id)
+            self._let_go(id)
             return None
         return entry
 
@@ -238,15 +228,15 @@ class TieredCache:
                 raise
             return self._stale(entry)
         if current.meta.etag != entry.meta.etag:
-            if self.memory.peek(id) is entry:
-                self.memory.remove(id)
+            if (self.memory.peek(id) or entry) is entry:
+                self._let_go(id)
             return current
         if _renewed(entry.meta, current.meta):
             entry.meta = current.meta
             entry.prepared.clear()
         entry.epoch = current.epoch
         entry.verified = self._clock()
-        return Found(entry.meta, entry.content, HIT)
+        return Found(entry.meta, entry.content or None, HIT, entry.epoch)
 
     def _stale(self, entry: Entry) -> Found:
         link = self.link
@@ -255,7 +245,7 @@ class TieredCache:
         age = max(0.0, self._clock() - verified)
         if age > self._stale_if_error:
             raise StoreUnavailable
-        return Found(entry.meta, entry.content, STALE_HIT, age=age)
+        return Found(entry.meta, entry.content or None, STALE_HIT, age=age)
 
     async def _version(self, id: str) -> Found:
         found, _ = await self._share(self._version_requests, id, self._ask_version)
@@ -280,7 +270,7 @@ class TieredCache:
         return await flights.do(id, lambda: ask(id))
 
     async def _ask_version(self, id: str) -> Found:
-        with self._reading(id) as fill:
+        with self.reading(id) as fill:
             meta = await self.link.ask(self._store.head(id))
         if meta is None:
             self._not_there(id, fill)
@@ -294,7 +284,7 @@ class TieredCache:
 
     async def _fetch(self, id: str) -> Found:
         started = self._timer()
-        with self._reading(id) as fill:
+        with self.reading(id) as fill:
             image = await self.link.ask(self._store.get(id))
         if image is None:
             self._not_there(id, fill)
@@ -308,7 +298,7 @@ class TieredCache:
         epoch = fill.epoch if holds else UNTRUSTED
         return Found(meta, image.content, outcome, epoch, seconds, image.decode_seconds)
 
-    def _keep(self, meta: Meta, content: bytes, fill: _Fill) -> bool:
+    def _keep(self, meta: Meta, content: bytes, fill: Fill) -> bool:
         size = len(content) + ENTRY_OVERHEAD
         if not self.memory.admits(size):
             return False
@@ -317,16 +307,18 @@ class TieredCache:
     def _is_trusted(self, found: Found) -> bool:
         return found.epoch == self.link.trusted_epoch
 
-    def _not_there(self, id: str, fill: _Fill) -> None:
+    def _not_there(self, id: str, fill: Fill) -> None:
         if fill.void or fill.news is not None:
             return
-        self.memory.remove(id)
+        self._let_go(id)
+        self._replacements.gone(id)
         if fill.epoch == self.link.trusted_epoch:
             self._missing.add(id, self._clock())
 
     @contextmanager
-    def _reading(self, id: str) -> Iterator[_Fill]:
-        fill = _Fill(max(self.link.trusted_epoch, UNTRUSTED), self._clock())
+    def reading(self, id: str) -> Iterator[Fill]:
+        """For as long as ``id`` is being read, and what follows from it is being made: whether it still holds."""
+        fill = Fill(max(self.link.trusted_epoch, UNTRUSTED), self._clock())
         fills = self._fills.setdefault(id, [])
         fills.append(fill)
         try:

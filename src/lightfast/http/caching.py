@@ -14,7 +14,9 @@ from enum import Enum
 from lightfast.model import Meta
 
 REVALIDATE = "no-cache"
-VERSIONED = "public, max-age=31536000, immutable"
+VERSIONED_TTL = 31_536_000
+"""Seconds: a year."""
+VERSIONED = f"public, max-age={VERSIONED_TTL}, immutable"
 
 _CACHE = "lightfast"
 _TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9:/!#$%&'*+.^_`|~-]*")
@@ -70,32 +72,48 @@ class CacheOutcome:
             raise ValueError(f"{self.detail!r} is no token.")
 
 
-def cache_control(meta: Meta, version: str | None, policy: CachePolicy, now: float) -> str:
-    """Cache-Control of ``meta``'s image at a URL that asks for ``version`` (an ETag; ``None`` = the bare URL)."""
+def cache_control(meta: Meta, version: str | None, policy: CachePolicy, now: float, until: float | None = None) -> str:
+    """Cache-Control of ``meta``'s image at a URL that asks for ``version`` (an ETag; ``None`` = the bare URL).
+
+    ``until``: the moment from which the URL itself is no longer good, because its signature ends; ``None`` = never.
+    """
     if version == meta.etag:
         # These bytes are the only ones this URL can ever name, so what has them may keep them; that the
         # image expires here does not make a kept copy wrong.
-        return VERSIONED
-    if version is not None or meta.replaced:
+        if until is None or until - now >= VERSIONED_TTL:
+            return VERSIONED
+        lifetime = until - now
+    elif version is not None or meta.replaced:
         # Another version than asked for, or an id that is known to change: no promise for later.
         return REVALIDATE
-    lifetime = policy.browser_ttl if meta.expires is None else min(policy.browser_ttl, meta.expires - now)
+    else:
+        lifetime = policy.browser_ttl if meta.expires is None else min(policy.browser_ttl, meta.expires - now)
+        if until is not None:
+            lifetime = min(lifetime, until - now)
     seconds = math.floor(lifetime)
     if seconds < 1:
         return REVALIDATE
     return f"public, max-age={seconds}, immutable" if policy.immutable else f"public, max-age={seconds}"
 
 
-def fresh_until(meta: Meta, version: str | None, policy: CachePolicy, now: float) -> float:
-    """The moment until which ``cache_control`` goes on to answer what it answers ``now``; the end of the image's life
-    at the latest."""
-    if meta.expires is None:
+def fresh_until(meta: Meta, version: str | None, policy: CachePolicy, now: float, until: float | None = None) -> float:
+    """The moment until which ``cache_control`` goes on to answer what it answers ``now``; the end of the image's life,
+    or that of the URL, at the latest."""
+    ends = [end for end in (meta.expires, until) if end is not None]
+    if not ends:
         return math.inf
-    remaining = meta.expires - now
-    if version is not None or meta.replaced or remaining < 1 or policy.browser_ttl < 1:
-        return meta.expires
-    # From browser_ttl before the end on, max-age counts down with every second.
-    return meta.expires - (policy.browser_ttl if remaining > policy.browser_ttl else math.floor(remaining))
+    first = min(ends)
+    if version == meta.etag:
+        counting, lifetime = until, float(VERSIONED_TTL)
+    elif version is not None or meta.replaced:
+        counting, lifetime = None, 0.0
+    else:
+        counting, lifetime = first, policy.browser_ttl
+    if counting is None or counting - now < 1 or lifetime < 1:
+        return first
+    # From its lifetime before the end on, max-age counts down with every second.
+    remaining = counting - now
+    return min(first, counting - (lifetime if remaining > lifetime else math.floor(remaining)))
 
 
 def missing_cache_control(policy: CachePolicy) -> str:

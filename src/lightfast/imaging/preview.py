@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyvips
 
 from lightfast.imaging.codec import render
@@ -18,7 +15,7 @@ from lightfast.imaging.geometry import Limits
 from lightfast.imaging.hashes import MAX_SIDE, Pixels, blurhash, thumbhash
 from lightfast.imaging.source import Source
 from lightfast.imaging.stop import Stop
-from lightfast.model import Content
+from lightfast.model import Content, Preview
 from lightfast.variant import Fit, Format, Variant
 
 MAX_DATA_URL = 1023
@@ -30,42 +27,6 @@ _QUALITIES = (75, 50, 35, 20)
 # Windows of 32 levels that start every 16: a colour near the edge of one lies in the middle of the next.
 _CELL, _CELLS = 16, 16
 _WHITE = (255, 255, 255)
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What stands for a picture until it is there."""
-
-    thumbhash: str
-    """Base64 of about 25 bytes."""
-    blurhash: str
-    """4 × 3 components; what is transparent counts as white."""
-    colour: str
-    """The most common colour, ``#rrggbb``."""
-    data_url: str
-    """A WebP of at most 64 × 64 pixels, the whole URL at most ``MAX_DATA_URL`` characters."""
-    width: int
-    """Of the picture as it is shown, its orientation applied."""
-    height: int
-
-    @property
-    def transparent(self) -> bool:
-        """Whether something behind the picture would shine through; a bit of the ThumbHash says so."""
-        return bool(base64.b64decode(self.thumbhash)[2] & 0x80)
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(self)
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Preview:
-        """Raises ``ValueError`` where ``text`` is not what ``to_json`` writes."""
-        fields: Any = orjson.loads(text)  # JSON may be anything; what it is gets checked below
-        if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != _FIELDS:
-            raise ValueError("This is no preview.")
-        return cls(**fields)
-
-
-_FIELDS = {"thumbhash": str, "blurhash": str, "colour": str, "data_url": str, "width": int, "height": int}
 
 
 _SMALL = Variant(width=MAX_SIDE, height=MAX_SIDE, fit=Fit.MAX, format=Format.PNG)

@@ -1,13 +1,15 @@
 """The grammar of variants: what the parameters of a URL ask for, as one canonical wish."""
 
 from lightfast.spec.canonical import ORIGINAL, canonical, encoded_as, from_canonical
-from lightfast.spec.parameters import MAX_SIDE, parse_query
+from lightfast.spec.colours import read_colour
+from lightfast.spec.parameters import MAX_SIDE, PARAMETERS, parse_query
 from lightfast.spec.wish import LISTED, Rules, Wish, parse_wish
 
 __all__ = [
     "LISTED",
     "MAX_SIDE",
     "ORIGINAL",
+    "PARAMETERS",
     "Rules",
     "Wish",
     "canonical",
@@ -15,4 +17,5 @@ __all__ = [
     "from_canonical",
     "parse_query",
     "parse_wish",
+    "read_colour",
 ]

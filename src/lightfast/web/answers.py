@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
 
-from lightfast.cache.coherence import Link
+from lightfast.cache.entry import Entry
 from lightfast.cache.memory import MemoryCache, Slot
-from lightfast.cache.tiered import Entry, TieredCache
 from lightfast.http.dates import format_http_date
 from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
-from lightfast.web.plain import HeaderBlocks
+from lightfast.web.plain import Choice, HeaderBlocks
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000
 MAX_TARGETS_OF_ONE = 4
 """An image has two targets; a path in front of it can be written in any number of ways."""
+
+MAX_CHOICES = 64
+"""Sets of choosing fields that are told apart for one target: every browser has its own Accept."""
 
 MAX_SHORTCUTS = 1_000
 MAX_SEEN = 10_000
@@ -43,14 +46,25 @@ class Prepared:
     """Whether a request with Origin is answered otherwise."""
 
 
+class Voucher(Protocol):
+    """Who vouches for what is in memory: the link to a store, most often."""
+
+    trusted_epoch: int
+    turning_until: float
+
+    def after_catching_up(self, callback: Callable[[], None]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the image of a target is, if it is in memory."""
+    """Where what is at a target is, if it is in memory."""
 
-    id: str
+    key: str
     memory: MemoryCache[str, Entry]
-    link: Link
+    link: Voucher
     reads: Reads
+    choices: dict[Choice, str] | None = None
+    """The keys by what chooses one of them; ``None`` where nothing does, and ``key`` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class Shortcut:
 
     until: float
     slot: Slot[str, Entry]
-    link: Link
+    link: Voucher
     epoch: int
     reads: Reads
     status: int
@@ -90,9 +104,16 @@ class HotAnswers:
         """How a 200 and a 304 begin from ``second`` until ``next_second`` (Unix seconds)."""
 
     def keep(
-        self, target: bytes, id: str, tier: TieredCache, reads: Reads, heads: Heads, more: Headers, names_origin: bool
+        self,
+        target: bytes,
+        place: Place,
+        heads: Heads,
+        more: Headers,
+        names_origin: bool,
+        choice: Choice | None = None,
     ) -> None:
-        """Answer plain requests for ``target`` with ``heads`` and ``more`` from now on, while they are right."""
+        """Answer plain requests for ``target`` with ``heads`` and ``more`` from now on, while they are right; those
+        with the same ``choice``, unless it is ``None``."""
         if self.draining:
             return
         if len(heads.entry.prepared) >= MAX_TARGETS_OF_ONE:
@@ -104,9 +125,16 @@ class HotAnswers:
             until=heads.until,
             names_origin=names_origin,
         )
-        self.places[target] = Place(id, tier.memory, tier.link, reads)
+        self.places[target] = place if choice is None else self._chosen(target, place, choice)
         if len(self.places) > MAX_TARGETS:
             del self.places[next(iter(self.places))]
+
+    def _chosen(self, target: bytes, place: Place, choice: Choice) -> Place:
+        known = self.places.get(target)
+        choices = known.choices if known is not None and known.memory is place.memory else None
+        choices = {} if choices is None or len(choices) >= MAX_CHOICES else choices
+        choices[choice] = place.key
+        return replace(place, choices=choices)
 
     def drain(self) -> None:
         """Leave all answers to the full path from now on."""

@@ -241,14 +241,20 @@ class HotProtocol(Protocol):
         place = answers.places.get(target)
         if place is None or len(data) > MAX_HEAD or not (method == "GET" or data[:5] == HEAD):
             return None
-        slot = place.memory.slot(place.id)
+        key: str | None = place.key
+        plain = None
+        if place.choices is not None:
+            plain = answers.blocks.read(data[end + LINE_END :])
+            key = place.choices.get(plain.choice) if plain is not None else None
+        slot = place.memory.slot(key) if key is not None else None
         entry = slot.value if slot is not None else None
         if slot is None or entry is None or entry.epoch != place.link.trusted_epoch:
             return None
         prepared = entry.prepared.get(target)
         if prepared is None or now >= prepared.until:
             return None
-        plain = answers.blocks.read(data[end + LINE_END :])
+        if plain is None:
+            plain = answers.blocks.read(data[end + LINE_END :])
         if plain is None or (plain.has_origin and prepared.names_origin):
             return None
         if not answers.second <= now < answers.next_second:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lightfast.cache.coherence import LinkState
 from lightfast.cache.tiered import TieredCache
+from lightfast.cache.variants import Variants
+from lightfast.imaging.rendering import Rendering
 from lightfast.tally import Reads, Tier
 from lightfast.web.metrics import Sample, counter, gauge, histogram
 
@@ -36,4 +38,14 @@ def image_samples(reads: Reads, tier: TieredCache) -> list[Sample]:
             link.lag,
         ),
         histogram("lightfast_store_read_seconds", "What reading an image from the store took.", tier.store_latency),
+    ]
+
+
+def render_samples(rendering: Rendering, variants: Variants) -> list[Sample]:
+    """This process's numbers of making pictures."""
+    return [
+        counter("lightfast_renders", "Variants that were made.", rendering.renders),
+        histogram("lightfast_render_seconds", "What making a variant took, waiting included.", rendering.seconds),
+        gauge("lightfast_render_waiting", "Pictures that wait to be made.", rendering.waiting),
+        counter("lightfast_render_joins", "Requests that shared what another had begun to make.", variants.joins),
     ]

@@ -9,7 +9,8 @@ from lightfast.http.conditional import EntityTags
 from lightfast.http.host import is_valid_host
 
 # What can change the answer to a GET or HEAD of an image, or what becomes of the connection, and is not understood
-# here. Host, Connection, If-None-Match and Origin are; every other field means nothing to an image's answer.
+# here. Host, Connection, If-None-Match, Origin and what chooses a representation are; every other field means nothing
+# to an image's answer.
 _DECISIVE = (
     "content-length|expect|http2-settings|if-match|if-modified-since|if-range|if-unmodified-since|proxy-connection|range|"
     "te|trailer|transfer-encoding|upgrade|want-content-digest|want-repr-digest"
@@ -27,6 +28,14 @@ MAX_LINE = 1024
 Field = tuple[bytes, bytes]
 """Name in lower case and value of a field that is understood."""
 
+Choice = tuple[Field, ...]
+"""The fields of ``CHOOSING`` in a request, as they come."""
+
+CHOOSING = frozenset({b"accept", b"save-data", b"sec-ch-dpr", b"sec-ch-width"})
+"""What may choose one of the representations at a URL."""
+
+TELLING = CHOOSING | {b"if-none-match", b"origin"}
+
 OTHER: Field = (b"", b"")
 """Stands for a field that means nothing to an image's answer."""
 
@@ -42,6 +51,7 @@ class Plain:
     unless_any: bool
     """Whether it is ``If-None-Match: *``."""
     has_origin: bool
+    choice: Choice = ()
 
 
 class HeaderBlocks:
@@ -59,7 +69,7 @@ class HeaderBlocks:
         # Most lines are known to say nothing, so this is what all of it costs.
         remembered = self._lines.get
         telling = [(line, said) for line in lines if (said := remembered(line, UNREAD)) is not OTHER]
-        hosts, tags, has_origin = 0, [], False
+        hosts, tags, has_origin, choice = 0, [], False, []
         for line, said in telling:
             field = self._read_line(line) if said is UNREAD else said
             if field is None:
@@ -71,14 +81,16 @@ class HeaderBlocks:
                 tags.append(value)
             elif name == b"origin":
                 has_origin = True
+            elif name in CHOOSING:
+                choice.append(field)
         if hosts != 1:
             return None
         if not tags:
-            return Plain(None, False, has_origin)
+            return Plain(None, False, has_origin, tuple(choice))
         parsed = EntityTags.parse(b", ".join(tags).decode("latin-1"))
         if parsed is None:
             return None
-        return Plain(frozenset(tag.opaque for tag in parsed.tags), parsed.any, has_origin)
+        return Plain(frozenset(tag.opaque for tag in parsed.tags), parsed.any, has_origin, tuple(choice))
 
     def _read_line(self, line: bytes) -> Field | None:
         field = _read_line(line)
@@ -98,4 +110,4 @@ def _read_line(line: bytes) -> Field | None:
         return OTHER if value.lower() == b"keep-alive" else None
     if name == b"host":
         return (name, value) if is_valid_host([value], "1.1") else None
-    return (name, value) if name in (b"if-none-match", b"origin") else OTHER
+    return (name, value) if name in TELLING else OTHER

@@ -9,7 +9,8 @@ import orjson
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from lightfast.model import Info, Listing
+from lightfast.model import Info, Listing, Preview
+from lightfast.spec import PARAMETERS
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/avif", "image/gif")
 
@@ -36,6 +37,7 @@ _PROBLEM_SCHEMA = {
 _PROBLEMS = {
     400: "The request is not well formed",
     401: "The write token is missing or wrong",
+    403: "The variant needs a signature",
     404: "No image has this id",
     408: "The rest of the body did not come",
     412: "A precondition does not hold",
@@ -98,26 +100,50 @@ def _read_operation(route: APIRoute) -> str:
     return re.sub(r"\W", "_", f"read_image{route.path_format}_get")
 
 
+_PICTURE_HEADERS = {
+    "ETag": _header("Of this representation, strong"),
+    "Cache-Control": _header("How long browsers and caches may keep it"),
+    "Cache-Status": _header("Which cache level answered (RFC 9211)"),
+}
+_VARIANT = [
+    {
+        "name": name,
+        "in": "query",
+        "description": f"As imgix has it: {parameter.allowed}",
+        "schema": {"type": "string"},
+    }
+    for name, parameter in PARAMETERS.items()
+] + [
+    {"name": "preset", "in": "query", "description": "A variant that was set up", "schema": {"type": "string"}},
+    {"name": "s", "in": "query", "description": "The signature", "schema": {"type": "string"}},
+    {"name": "expires", "in": "query", "description": "Its end, in Unix seconds", "schema": {"type": "string"}},
+]
+
 READ: dict[str, Any] = {
     "summary": "Read Image",
     "tags": ["images"],
     "generate_unique_id_function": _read_operation,
     "response_class": Response,
+    "openapi_extra": {"parameters": _VARIANT},
     "responses": {
-        200: {
-            "description": "The image",
-            "content": _PICTURES,
-            "headers": {
-                "ETag": _header("MD5 of the content, strong"),
-                "Cache-Control": _header("How long browsers and caches may keep it"),
-                "Cache-Status": _header("Which cache level answered (RFC 9211)"),
-            },
-        },
+        200: {"description": "The image, or a variant of it", "content": _PICTURES, "headers": _PICTURE_HEADERS},
         206: {"description": "The ranges asked for", "content": _PICTURES | {"multipart/byteranges": _BINARY}},
         304: {"description": "The client's copy is current"},
-        **_problems(400, 404, 412, 416, 422, 502, 503),
+        **_problems(400, 403, 404, 412, 413, 415, 416, 422, 502, 503),
     },
 }
+PLACEHOLDER: dict[str, Any] = {
+    "summary": "Read Placeholder",
+    "tags": ["placeholders"],
+    "response_class": Response,
+    "responses": {
+        200: {"description": "The placeholder", "content": _PICTURES, "headers": _PICTURE_HEADERS},
+        206: {"description": "The ranges asked for", "content": _PICTURES | {"multipart/byteranges": _BINARY}},
+        304: {"description": "The client's copy is current"},
+        **_problems(400, 412, 416, 422, 503),
+    },
+}
+PREVIEW: dict[str, Any] = {"response_model": Preview, "responses": _problems(400, 404, 422, 502, 503)}
 PUT: dict[str, Any] = {
     "status_code": 201,
     "responses": {**_REPLACED, **_CREATED, **_problems(400, 401, 408, 412, 413, 415, 422, 503, 507)},

@@ -1,0 +1,60 @@
+"""Where what is served is served: every URL that is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from lightfast.errors import Forbidden, InvalidRequest
+from lightfast.model import Meta
+from lightfast.signing import Scheme, sign
+from lightfast.spec import Rules, parse_wish
+
+OWN = frozenset({"v", "s", "expires", "download"})
+"""What is not for callers to choose, or has an argument of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Makes URLs of images. ``base`` is put before ``/images/…``."""
+
+    base: str
+    rules: Rules
+    open: bool
+    keys: Sequence[str]
+    scheme: Scheme
+    auto_format: bool
+
+    def of(self, meta: Meta) -> str:
+        """The image as it was stored."""
+        return f"{self.base}/images/{meta.id}?v={meta.etag}"
+
+    def of_variant(self, meta: Meta, parameters: Mapping[str, object], expires: int | None = None) -> str:
+        """A variant of the image, signed if it needs to be. ``expires`` in Unix seconds.
+
+        Names of parameters may be written with underscores. Where Accept would choose the format, the URL names one all
+        the same, because not every CDN understands Vary. Raises ``InvalidRequest``, and ``Forbidden`` where a signature
+        is needed and there is no key.
+        """
+        pairs = [(name.replace("_", "-"), _text(value)) for name, value in parameters.items() if value is not None]
+        own = sorted({name for name, _ in pairs} & OWN)
+        if own:
+            raise InvalidRequest(f"{own[0]} is no parameter of a variant.")
+        wish = parse_wish(pairs, self.rules)
+        if wish.variant is not None and self.auto_format and not wish.negotiate and wish.variant.format is None:
+            pairs.append(("fm", _FORMATS.get(meta.media_type, "webp")))
+            wish = parse_wish(pairs, self.rules)
+        url = f"{self.base}/images/{meta.id}?{urlencode([*pairs, ('v', meta.etag)], safe=',:')}"
+        if expires is None and (self.open or not wish.restricted):
+            return url
+        if not self.keys:
+            raise Forbidden(f"{wish.restriction or 'A URL that expires needs a signature.'} No signing key is set up.")
+        return sign(url, self.keys[0], expires, self.scheme)
+
+
+_FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/gif": "gif"}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

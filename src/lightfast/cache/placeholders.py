@@ -1,0 +1,83 @@
+"""Placeholders in memory. They are made from nothing but their URL, so nothing can make them outdated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from lightfast.cache.coherence import UNTRUSTED
+from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, Entry, Found
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.pages import in_own_pages
+from lightfast.cache.singleflight import SingleFlight
+from lightfast.http.caching import CacheOutcome, Forward
+from lightfast.model import Clock, Meta, Rendition
+from lightfast.ports import Renderer
+from lightfast.variant import Placeholder
+
+
+class Unchanging:
+    """The link of what never changes, in the place of ``coherence.Link``: it vouches for everything."""
+
+    trusted_epoch = UNTRUSTED
+    turning_until = math.inf
+
+    def after_catching_up(self, act: Callable[[], None]) -> None:
+        act()
+
+
+class Placeholders:
+    """In the same memory as the images, under keys that no image has. One that is asked for often is made once."""
+
+    def __init__(self, memory: MemoryCache[str, Entry], renderer: Renderer, *, timer: Clock) -> None:
+        self.memory = memory
+        self.link = Unchanging()
+        self._renderer = renderer
+        self._timer = timer
+        self._flights: SingleFlight[Placeholder, Found] = SingleFlight()
+
+    async def find(self, wanted: Placeholder) -> Found:
+        """Raises as ``Renderer.placeholder``."""
+        entry = self.memory.get(key_of(wanted))
+        if entry is not None:
+            return Found(entry.meta, entry.content, HIT)
+        found, _ = await self._flights.do(wanted, lambda: self._make(wanted))
+        return found
+
+    def kept(self, wanted: Placeholder) -> Entry | None:
+        """What memory has."""
+        return self.memory.get(key_of(wanted))
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    async def _make(self, wanted: Placeholder) -> Found:
+        started = self._timer()
+        made = await self._renderer.placeholder(wanted)
+        seconds = self._timer() - started
+        meta = _meta(wanted, made)
+        size = len(made.content) + ENTRY_OVERHEAD
+        kept = self.memory.admits(size)
+        if kept:
+            self.memory.put(key_of(wanted), Entry(meta, in_own_pages(made.content), UNTRUSTED, 0.0), size)
+        outcome = CacheOutcome(False, Forward.URI_MISS, stored=kept, detail="rendered")
+        return Found(meta, made.content, outcome, render_seconds=seconds)
+
+
+def key_of(wanted: Placeholder) -> str:
+    """A slash is in no id."""
+    return f"/{wanted!r}"
+
+
+def _meta(wanted: Placeholder, made: Rendition) -> Meta:
+    return Meta(
+        id=f"placeholder-{wanted.width}x{wanted.height}",
+        etag=made.etag,
+        media_type=made.media_type,
+        size=len(made.content),
+        width=made.width,
+        height=made.height,
+        created=None,
+        replaced=False,
+        expires=None,
+    )

@@ -1,0 +1,267 @@
+"""What is made from images: in memory, else in the store, else made now, once for all who want it at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightfast.cache.coherence import UNTRUSTED
+from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, STALE_HIT, Entry, Found
+from lightfast.cache.families import Families, key_of
+from lightfast.cache.pages import in_own_pages
+from lightfast.cache.singleflight import SingleFlight
+from lightfast.cache.tiered import Fill, TieredCache
+from lightfast.errors import LightfastError, StoreFull, StoreUnavailable
+from lightfast.http.caching import CacheOutcome, Forward
+from lightfast.model import Clock, Content, Meta, Preview, Rendition
+from lightfast.ports import Renderer, VariantStore
+from lightfast.spec import canonical
+from lightfast.variant import Variant
+
+log = logging.getLogger("lightfast.variants")
+
+PREVIEW = "preview"
+"""Stands for the preview of an image where the canonical text of a variant stands else."""
+
+JSON = "application/json"
+
+
+class Outdated(Exception):
+    """The image was replaced while something was made from it: what is wanted has to be found out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A representation that is made from one version of an image. All of it is known before it is made."""
+
+    source: Meta
+    variant: Variant | None
+    """``None``: the preview."""
+    spec: str
+    etag: str
+    media_type: str
+
+    @property
+    def key(self) -> str:
+        """Where it is in memory."""
+        return key_of(self.source.id, self.spec)
+
+    @property
+    def transient(self) -> bool:
+        """Whether a better one will take its place."""
+        return self.variant is not None and self.variant.fast
+
+    def meta(self, size: int = 0, width: int | None = None, height: int | None = None) -> Meta:
+        """As what it is served. What is transient has no date: the better one has the same."""
+        source = self.source
+        created = None if self.transient else source.created
+        return Meta(
+            source.id, self.etag, self.media_type, size, width, height, created, source.replaced, source.expires
+        )
+
+
+class Variants:
+    """Variants and previews of the images in ``tier``, which lets them go with their sources.
+
+    They share the memory of the images. Whatever fails while one is kept, in memory or in the store, does not concern
+    whoever wants it. For one event loop.
+    """
+
+    def __init__(
+        self,
+        tier: TieredCache,
+        families: Families,
+        store: VariantStore,
+        renderer: Renderer,
+        *,
+        clock: Clock,
+        timer: Clock,
+    ) -> None:
+        self._tier = tier
+        self._families = families
+        self._store = store
+        self._renderer = renderer
+        self._clock = clock
+        self._timer = timer
+        self._flights: SingleFlight[tuple[str, str], Found] = SingleFlight()
+        self._improving: set[tuple[str, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def joins(self) -> int:
+        """How many requests shared what another had begun to make."""
+        return self._flights.joins
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._flights.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def wanted(self, source: Meta, variant: Variant | None) -> Wanted:
+        """What ``variant`` of ``source`` is (``None``: its preview). Raises ``InvalidRequest``."""
+        spec, media_type = PREVIEW, JSON
+        if variant is not None:
+            spec, media_type = canonical(variant), self._renderer.media_type(source.media_type, variant)
+        parts = "\n".join((source.etag, spec, self._renderer.version))
+        etag = hashlib.md5(parts.encode(), usedforsecurity=False).hexdigest()
+        return Wanted(source, variant, spec, etag, media_type)
+
+    async def moves(self, source: Found) -> bool:
+        """Whether the image is an animation. Raises as ``TieredCache.find``, and ``Outdated``."""
+        meta = source.meta
+        if not self._renderer.may_move(meta.media_type):
+            return False
+        family = self._families.of(meta.id)
+        if family is not None and family.moves is not None and family.source.meta.etag == meta.etag:
+            return family.moves
+        return self._renderer.moves(await self._content(meta))
+
+    async def find(self, source: Found, wanted: Wanted) -> Found:
+        """The representation with its bytes. ``source``: as its version has just been found.
+
+        Raises ``Outdated``, what ``Renderer.render`` raises, and as ``TieredCache.find``.
+        """
+        entry = self._kept(wanted)
+        if entry is None:
+            found, joined = await self._flights.do((wanted.key, wanted.etag), lambda: self._obtain(wanted))
+            if source.age is not None:
+                return replace(found, outcome=replace(found.outcome, detail=STALE_HIT.detail), age=source.age)
+            return replace(found, outcome=replace(found.outcome, collapsed=joined))
+        if source.age is not None:
+            return Found(entry.meta, entry.content, STALE_HIT, age=source.age)
+        if entry.meta.expires != wanted.source.expires or entry.meta.replaced != wanted.source.replaced:
+            entry.meta = replace(entry.meta, expires=wanted.source.expires, replaced=wanted.source.replaced)
+            entry.prepared.clear()
+        entry.epoch, entry.verified = source.epoch, self._clock()
+        return Found(entry.meta, entry.content, HIT, source.epoch)
+
+    async def is_made(self, wanted: Wanted, instead: Wanted) -> bool:
+        """Whether ``wanted`` can be had without making it; if ``instead`` is in memory, that has been asked before."""
+        if self._kept(wanted) is not None:
+            return True
+        if self._kept(instead) is not None:
+            return False
+        with self._tier.reading(wanted.source.id) as fill:
+            rendition = await self._stored(wanted)
+            if rendition is not None:
+                await self._keep(wanted, rendition, fill)
+            return rendition is not None
+
+    def improve(self, wanted: Wanted, instead: Wanted) -> None:
+        """Make ``wanted`` when there is nothing else to do; then it is what ``instead`` stood for."""
+        mark = (wanted.key, wanted.etag)
+        if mark not in self._improving:
+            self._improving.add(mark)
+            self._begin(self._improve(wanted, instead)).add_done_callback(lambda _: self._improving.discard(mark))
+
+    async def preview(self, source: Found) -> Preview:
+        """Of an image. Raises as ``find``."""
+        found = await self.find(source, self.wanted(source.meta, None))
+        return Preview.from_json(bytes(found.content or b""))
+
+    async def preview_of(self, source: Meta, content: bytes) -> Preview:
+        """As ``preview``, of an image that has just been stored. Its content is at hand, so nothing is read."""
+        made = await self._renderer.preview(content, idle=True)
+        wanted = self.wanted(source, None)
+        await self._save(wanted, Rendition(made.to_json(), wanted.etag, JSON, made.width, made.height))
+        return made
+
+    async def make(self, source: Meta, content: bytes, variant: Variant) -> None:
+        """Make ``variant`` of an image that has just been stored, before anybody asks for it."""
+        wanted = self.wanted(source, variant)
+        await self._save(wanted, await self._rendered(wanted, content, idle=True))
+
+    def _kept(self, wanted: Wanted) -> Entry | None:
+        entry = self._tier.memory.get(wanted.key)
+        if entry is None or entry.meta.etag != wanted.etag or entry.meta.is_expired(self._clock()):
+            return None
+        return entry
+
+    async def _obtain(self, wanted: Wanted, *, idle: bool = False) -> Found:
+        """From the store, else by making it."""
+        started = self._timer()
+        with self._tier.reading(wanted.source.id) as fill:
+            rendition = await self._stored(wanted)
+            seconds, made = self._timer() - started, None
+            if rendition is None:
+                content = await self._content(wanted.source)
+                begun = self._timer()
+                rendition = await self._rendered(wanted, content, idle=idle)
+                made = self._timer() - begun
+                self._begin(self._save(wanted, rendition))
+            kept = await self._keep(wanted, rendition, fill)
+            outcome = CacheOutcome(False, Forward.URI_MISS, stored=kept, detail=None if made is None else "rendered")
+            meta = wanted.meta(len(rendition.content), rendition.width, rendition.height)
+            epoch = fill.epoch if kept else UNTRUSTED
+            return Found(meta, rendition.content, outcome, epoch, seconds, render_seconds=made)
+
+    async def _content(self, source: Meta) -> Content:
+        found = await self._tier.find(source.id)
+        if found.content is None or found.meta.etag != source.etag:
+            raise Outdated
+        return found.content
+
+    async def _rendered(self, wanted: Wanted, content: Content, *, idle: bool) -> Rendition:
+        if wanted.variant is None:
+            made = await self._renderer.preview(content, idle=idle)
+            return Rendition(made.to_json(), wanted.etag, JSON, made.width, made.height)
+        rendition = await self._renderer.render(content, wanted.variant, idle=idle)
+        return replace(rendition, etag=wanted.etag)
+
+    async def _stored(self, wanted: Wanted) -> Rendition | None:
+        try:
+            rendition = await self._tier.link.ask(self._store.get_variant(wanted.source.etag, wanted.spec))
+        except StoreUnavailable:
+            return None
+        # Made by other encoders, it is another representation.
+        return rendition if rendition is not None and rendition.etag == wanted.etag else None
+
+    async def _save(self, wanted: Wanted, rendition: Rendition) -> None:
+        try:
+            await self._tier.link.ask(self._store.put_variant(wanted.source, wanted.spec, rendition))
+        except (StoreUnavailable, StoreFull) as error:
+            log.debug("%s of %s is not kept: %s", wanted.spec, wanted.source.id, error)
+
+    async def _keep(self, wanted: Wanted, rendition: Rendition, fill: Fill) -> bool:
+        """Keep it in memory, if it is still made from the current version. Raises ``Outdated`` if it is not."""
+        tier = self._tier
+        current = await tier.find_meta(wanted.source.id)
+        if current.meta.etag != wanted.source.etag:
+            raise Outdated
+        size = len(rendition.content) + ENTRY_OVERHEAD
+        if current.age is not None or not fill.holds(current.meta) or not tier.memory.admits(size):
+            return False
+        meta = wanted.meta(len(rendition.content), rendition.width, rendition.height)
+        entry = Entry(meta, in_own_pages(rendition.content), fill.epoch, fill.begun)
+        tier.memory.put(wanted.key, entry, size)
+        moves = None
+        if current.content is not None and self._renderer.may_move(current.meta.media_type):
+            moves = self._renderer.moves(current.content)
+        self._families.join(wanted.key, Entry(current.meta, b"", fill.epoch, fill.begun), moves)
+        return True
+
+    async def _improve(self, wanted: Wanted, instead: Wanted) -> None:
+        with suppress(Outdated):
+            await self._obtain(wanted, idle=True)
+        self._tier.memory.remove(instead.key)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except LightfastError as error:
+        log.debug("not made beforehand: %s", error)

@@ -1,0 +1,105 @@
+"""Makes pictures for callers that must not wait on a thread: every job goes through one pool, and is counted."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, MEDIA_TYPES, Picture, output_format, render
+from lightfast.imaging.geometry import Limits
+from lightfast.imaging.placeholder import placeholder
+from lightfast.imaging.pool import RenderPool
+from lightfast.imaging.preview import preview
+from lightfast.imaging.stop import Stop
+from lightfast.model import Content, Preview, Rendition
+from lightfast.tally import Histogram
+from lightfast.variant import Placeholder, Variant
+
+T = TypeVar("T")
+
+ANIMATED_TYPES = frozenset(MEDIA_TYPES[kept] for kept in ANIMATED)
+
+
+class Rendering:
+    """Implements ``ports.Renderer`` with libvips. ``keep_metadata``: whether variants keep what is not pixels."""
+
+    def __init__(self, pool: RenderPool, limits: Limits, *, keep_metadata: bool = False) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._keep_metadata = keep_metadata
+        self.version = f"{ENCODER_VERSION}{'-metadata' if keep_metadata else ''}"
+        self.jobs = 0
+        """Everything that was begun."""
+        self.renders = 0
+        """Variants that were made."""
+        self.seconds = Histogram()
+        """What each took from the asking on, waiting for a thread included."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        return self._pool.waiting
+
+    def media_type(self, source: str, variant: Variant) -> str:
+        return output_format(source, variant)
+
+    def may_move(self, media_type: str) -> bool:
+        return media_type in ANIMATED_TYPES
+
+    def moves(self, content: Content) -> bool:
+        # RFC 9649 §2.7.1: the flags of an extended WebP. A GIF that does not move is rare enough to be taken for one.
+        if bytes(content[:4]) != b"RIFF":
+            return True
+        return bytes(content[12:16]) == b"VP8X" and bool(content[20] & 0x02)
+
+    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Rendition:
+        started = time.perf_counter()
+        job = partial(_render, content, variant, self._limits, self._keep_metadata)
+        made = await self._run(job, idle)
+        self.renders += 1
+        self.seconds.observe(time.perf_counter() - started)
+        return made
+
+    async def preview(self, content: Content, *, idle: bool = False) -> Preview:
+        return await self._run(partial(_preview, content, self._limits), idle)
+
+    async def placeholder(self, wanted: Placeholder) -> Rendition:
+        return await self._run(partial(_placeholder, wanted), idle=False)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _run(self, job: Callable[[Stop], T], idle: bool) -> T:
+        self.jobs += 1
+        return await (self._pool.run_when_idle(job) if idle else self._pool.run(job))
+
+
+def _render(content: Content, variant: Variant, limits: Limits, keep_metadata: bool, stop: Stop) -> Rendition:
+    return _rendition(render(content, variant, limits, stop, keep_metadata=keep_metadata))
+
+
+def _preview(content: Content, limits: Limits, stop: Stop) -> Preview:
+    return preview(content, limits, stop)
+
+
+def _placeholder(wanted: Placeholder, stop: Stop) -> Rendition:
+    return _rendition(
+        placeholder(
+            wanted.width,
+            wanted.height,
+            text=wanted.text,
+            background=wanted.background,
+            foreground=wanted.foreground,
+            seed=wanted.seed,
+            format=wanted.format,
+            stop=stop,
+        )
+    )
+
+
+def _rendition(picture: Picture) -> Rendition:
+    etag = hashlib.md5(picture.content, usedforsecurity=False).hexdigest()
+    return Rendition(picture.content, etag, picture.media_type, picture.width, picture.height)

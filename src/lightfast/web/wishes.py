@@ -1,0 +1,83 @@
+"""Which variant a request is for, and whether it may have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightfast.errors import Forbidden
+from lightfast.http.fields import Fields
+from lightfast.http.negotiation import ACCEPT_CH, HINTS, apply_hints
+from lightfast.serving import Headers
+from lightfast.signing import Scheme, verify
+from lightfast.spec import Rules, Wish, parse_query, parse_wish
+
+AUTO = ("auto", "format")
+
+Pairs = Sequence[tuple[str, str]]
+"""Decoded parameters in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantPolicy:
+    """What the operator has set up."""
+
+    rules: Rules
+    open: bool
+    """Whether everyone may have every variant."""
+    keys: tuple[str, ...]
+    scheme: Scheme
+    auto_format: bool
+    """Whether the client's Accept chooses the format wherever the URL does not."""
+    hints: bool
+    """Whether client hints count."""
+    public_path: str = ""
+    """What a proxy takes off the paths that are signed."""
+
+    def parameters(self, pairs: Pairs) -> Pairs:
+        """``pairs`` with what is set up for all. A URL that only names a version is that of the stored bytes."""
+        names = {name for name, _ in pairs}
+        if not self.auto_format or names & {"fm", "auto"} or (names and names <= {"v", "download"}):
+            return pairs
+        return [*pairs, AUTO]
+
+    def vary(self, pairs: Pairs) -> str:
+        """What the answers to a request with these ``parameters`` depend on; told before they are known to be right."""
+        fields = ["Accept-Encoding"]
+        if any(name == "auto" and "format" in text.split(",") for name, text in self._with_preset(pairs)):
+            fields.append("Accept")
+        if self.hints and self._is_for_variant(pairs):
+            fields += HINTS
+        return ", ".join(fields)
+
+    def headers(self, pairs: Pairs) -> Headers:
+        """What asks the client for its hints."""
+        return [("accept-ch", ACCEPT_CH)] if self.hints and self._is_for_variant(pairs) else []
+
+    def wish(self, pairs: Pairs, path: str, query: str, fields: Fields, now: float) -> tuple[Wish, float | None]:
+        """What the ``parameters`` of a request ask for, and the moment from which its URL is no longer good.
+
+        ``path`` and ``query`` as sent. Raises ``InvalidRequest``, and ``Forbidden`` where a signature is missing or
+        wrong.
+        """
+        wish, until = parse_wish(pairs, self.rules), None
+        if wish.restriction is not None and not self.open:
+            until = self._check(wish.restriction, path, query, now)
+        if self.hints and wish.variant is not None:
+            wish = parse_wish(apply_hints(pairs, fields, self.rules.sizes), self.rules)
+        return wish, until
+
+    def _check(self, restriction: str, path: str, query: str, now: float) -> float | None:
+        try:
+            return verify(path, query, self.keys, now, self.scheme)
+        except Forbidden as error:
+            if self.public_path:
+                return verify(self.public_path + path, query, self.keys, now, self.scheme)
+            raise Forbidden(f"{restriction} {error}") from error
+
+    def _with_preset(self, pairs: Pairs) -> Pairs:
+        presets = [self.rules.presets[text] for name, text in pairs if name == "preset" and text in self.rules.presets]
+        return [*pairs, *(pair for preset in presets for pair in parse_query(preset))] if presets else pairs
+
+    def _is_for_variant(self, pairs: Pairs) -> bool:
+        return any(name not in ("v", "download") for name, _ in pairs)
