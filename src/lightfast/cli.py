@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Signature
 from pathlib import Path
 from typing import Annotated, Protocol, Self
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,6 +26,8 @@ from lightfast.options import default_of, describe, environment, setting_options
 from lightfast.remote import RemoteImages, Watcher
 from lightfast.server import serve as run_server
 from lightfast.settings import load_settings
+from lightfast.signing import Scheme, sign
+from lightfast.spec import parse_query, parse_wish
 from lightfast.units import parse_duration
 
 FAILED, UNUSABLE = 1, 2
@@ -280,6 +284,30 @@ def info(id: Id, json: Json = False, store: Store = None, server: Server = None,
     with connect(store, server, token) as images:
         found = images.info(id)
     write(as_text(found) if sys.stdout.isatty() and not json else as_json(found))
+
+
+@app.command(name="sign")
+def sign_url(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A whole URL, or path and query, of a variant.")],
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", callback=_check_ttl, help="How long it is good for, such as 2h; else always."),
+    ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            "--key", metavar="TEXT", envvar=environment("signing_keys"), help="The key; the first of several."
+        ),
+    ] = None,
+    scheme: Annotated[Scheme | None, typer.Option(envvar=environment("signature"), help=describe("signature"))] = None,
+) -> None:
+    """Print the URL of a variant with a signature, as the server with the same key takes it."""
+    settings = load_settings(signing_keys=keys, signature=scheme)
+    if not settings.signing_keys:
+        raise SettingsError(f"there is no signing key; give one with --key or {environment('signing_keys')}")
+    parse_wish(parse_query(urlsplit(url).query), settings.rules())
+    until = None if expires is None else int(time.time() + parse_duration(expires))
+    write(sign(url, settings.signing_keys[0], until, settings.signature))
 
 
 @app.command()

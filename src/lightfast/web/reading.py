@@ -13,7 +13,7 @@ from lightfast.http.conditional import Conditions
 from lightfast.http.digest import wanted
 from lightfast.http.fields import Fields, combine
 from lightfast.model import ID_PATTERN, Clock, is_valid_id
-from lightfast.serving import Answer, ReadRequest, Serving
+from lightfast.serving import Answer, Headers, ReadRequest, Serving
 from lightfast.spec import parse_query
 from lightfast.tally import Tier
 from lightfast.web.answering import Answering, choice_of
@@ -55,7 +55,7 @@ class Reading:
         problem_headers = [("vary", vary), *hints] if vary != "Accept-Encoding" else hints
         answer = await self._answering.answer(read(), hints, problem_headers, scope, fields, receive, send)
         if answer is not None and request is not None and answer.tier is Tier.MEMORY and "lightfast.hot" in scope:
-            self._prepare(scope, request, answer)
+            self._prepare(scope, request, answer, hints)
 
     def _parameters(self, query: bytes) -> tuple[Pairs | None, str]:
         """The parameters of the query, ``None`` if it can't be read, and what the answer depends on."""
@@ -94,7 +94,7 @@ class Reading:
             **more,
         )
 
-    def _prepare(self, scope: Scope, request: ReadRequest, answer: Answer) -> None:
+    def _prepare(self, scope: Scope, request: ReadRequest, answer: Answer, more: Headers) -> None:
         """Have the next plain requests for this target answered by the hot path, if there is an end of such targets."""
         subject = answer.subject
         target: bytes = scope["lightfast.target"]
@@ -115,7 +115,7 @@ class Reading:
         choice = choice_of(scope) if request.vary != "Accept-Encoding" else None
         tier = serving.tier
         place = Place(subject.key, tier.memory, tier.link, self._answering.reads)
-        self._answering.keep(scope, heads, self._variants.headers(parse_query(query.decode("latin-1"))), place, choice)
+        self._answering.keep(scope, heads, more, place, choice)
 
 
 def parse_read(scope: Scope, fields: Fields, id: str, now: float, **more: Any) -> ReadRequest:

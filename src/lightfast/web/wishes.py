@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lightfast.errors import Forbidden
@@ -61,19 +62,24 @@ class VariantPolicy:
         wrong.
         """
         wish, until = parse_wish(pairs, self.rules), None
-        if wish.restriction is not None and not self.open:
-            until = self._check(wish.restriction, path, query, now)
+        # What is signed though it need not be is held to its word, and to its end.
+        if not self.open and (wish.restriction is not None or (self.keys and any(name == "s" for name, _ in pairs))):
+            until = self._check(wish.restriction or "What is signed must be signed rightly.", path, query, now)
         if self.hints and wish.variant is not None:
             wish = parse_wish(apply_hints(pairs, fields, self.rules.sizes), self.rules)
         return wish, until
 
-    def _check(self, restriction: str, path: str, query: str, now: float) -> float | None:
+    def _check(self, reason: str, path: str, query: str, now: float) -> float | None:
         try:
-            return verify(path, query, self.keys, now, self.scheme)
+            return self._verify(path, query, now)
         except Forbidden as error:
-            if self.public_path:
+            raise Forbidden(f"{reason} {error}") from error
+
+    def _verify(self, path: str, query: str, now: float) -> float | None:
+        if self.public_path:
+            with suppress(Forbidden):
                 return verify(self.public_path + path, query, self.keys, now, self.scheme)
-            raise Forbidden(f"{restriction} {error}") from error
+        return verify(path, query, self.keys, now, self.scheme)
 
     def _with_preset(self, pairs: Pairs) -> Pairs:
         presets = [self.rules.presets[text] for name, text in pairs if name == "preset" and text in self.rules.presets]
