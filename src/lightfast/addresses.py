@@ -53,7 +53,8 @@ class Addresses:
         return sign(url, self.keys[0], expires, self.scheme)
 
 
-_FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif", "image/gif": "gif"}
+_FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif"}
+"""What of a URL names anyone may have; of a GIF, WebP keeps what moves."""
 
 
 def _text(value: object) -> str:

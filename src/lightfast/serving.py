@@ -71,6 +71,11 @@ class ReadRequest:
     def is_for_original(self) -> bool:
         return self.variant is None and not self.preview
 
+    def has(self, etag: str) -> bool:
+        """Whether the client says that it has this representation."""
+        tags = self.conditions.if_none_match
+        return tags is not None and any(tag.opaque == etag for tag in tags.tags)
+
     @property
     def needs_bytes(self) -> bool:
         return not self.head or self.digest is not None
@@ -226,6 +231,9 @@ class Serving:
             return variants.wanted(source.meta, variant) if variant != Variant() else None
         wanted = variants.wanted(source.meta, encoded_as(variant, NEGOTIABLE[chosen]))
         if chosen != "image/avif":
+            return wanted
+        # Whoever has the better one already keeps it, though nobody else may.
+        if request.has(wanted.etag):
             return wanted
         instead = variants.wanted(source.meta, encoded_as(variant, Format.AVIF, fast=True))
         if await variants.is_made(wanted, instead):

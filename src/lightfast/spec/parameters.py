@@ -165,15 +165,16 @@ def _aspect(text: str) -> Fraction:
     return aspect
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """Of a value that is a list, in lower case."""
     return [word for part in text.lower().split(",") if (word := part.strip())]
 
 
 def _crop(text: str) -> tuple[str, ...]:
     # imgix goes on to the next word where there are no faces; here none are ever found.
-    words = set(_words(text)) - {"faces", "center"}
-    special = {_SPECIAL_CROPS[word] for word in words & _SPECIAL_CROPS.keys()}
-    directions = words - _SPECIAL_CROPS.keys()
+    named = set(words(text)) - {"faces", "center"}
+    special = {_SPECIAL_CROPS[word] for word in named & _SPECIAL_CROPS.keys()}
+    directions = named - _SPECIAL_CROPS.keys()
     if not directions <= set(_DIRECTIONS) or len(special) + bool(directions) > 1:
         raise ValueError
     if {"left", "right"} <= directions or {"top", "bottom"} <= directions:
@@ -182,10 +183,10 @@ def _crop(text: str) -> tuple[str, ...]:
 
 
 def _auto(text: str) -> frozenset[str]:
-    words = frozenset(_words(text))
-    if not words <= _AUTO:
+    named = frozenset(words(text))
+    if not named <= _AUTO:
         raise ValueError
-    return words
+    return named
 
 
 def _one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:  # Any: whatever they stand for

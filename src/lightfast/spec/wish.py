@@ -24,7 +24,7 @@ from typing import Any
 
 from lightfast.errors import InvalidRequest, SettingsError
 from lightfast.spec.canonical import COMPRESSED, assemble, pixel_sides
-from lightfast.spec.parameters import PARAMETERS, bad_value, known_texts, parse_query, read_values
+from lightfast.spec.parameters import PARAMETERS, bad_value, known_texts, parse_query, read_values, words
 from lightfast.variant import Fit, Format, Variant
 
 LISTED = (16, 32, 48, 64, 96, 128, 256, 384, 512, 640, 750, 828, 1080, 1200, 1920, 2048, 3840)
@@ -77,16 +77,27 @@ class Wish:
 DEFAULT_RULES = Rules()
 
 
+def texts_of(parameters: Sequence[tuple[str, str]], rules: Rules = DEFAULT_RULES) -> dict[str, str]:
+    """What counts of ``parameters`` and of the preset that they name. Raises nothing, whatever the values are."""
+    own = known_texts(parameters)
+    preset = rules.presets.get(own.pop("preset", ""))
+    return own if preset is None else known_texts(parse_query(preset)) | own
+
+
+def is_negotiated(texts: Mapping[str, str]) -> bool:
+    """Whether Accept has a say in what ``texts_of`` a query ask for, also if ``parse_wish`` raises for another one."""
+    return "format" in words(texts.get("auto", ""))
+
+
 def parse_wish(parameters: Sequence[tuple[str, str]], rules: Rules = DEFAULT_RULES) -> Wish:
     """Read decoded parameters. Raises ``InvalidRequest`` naming parameter, value and what is allowed."""
-    texts = own = known_texts(parameters)
+    own = known_texts(parameters)
     preset = own.pop("preset", None)
-    if preset is not None:
-        if preset not in rules.presets:
-            raise bad_value("preset", preset, f"one of those set up: {', '.join(rules.presets) or 'there are none'}")
-        texts = known_texts(parse_query(rules.presets[preset])) | own
+    if preset is not None and preset not in rules.presets:
+        raise bad_value("preset", preset, f"one of those set up: {', '.join(rules.presets) or 'there are none'}")
+    texts = texts_of(parameters, rules)
     values = read_values(texts)
-    variant, negotiate = assemble(values), "format" in values.get("auto", ())
+    variant, negotiate = assemble(values), is_negotiated(texts)
     if variant == Variant() and not negotiate:
         return Wish(None)
     asked = {name: values[name] for name in own}

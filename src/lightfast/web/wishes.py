@@ -11,9 +11,12 @@ from lightfast.http.fields import Fields
 from lightfast.http.negotiation import ACCEPT_CH, HINTS, apply_hints
 from lightfast.serving import Headers
 from lightfast.signing import Scheme, verify
-from lightfast.spec import Rules, Wish, parse_query, parse_wish
+from lightfast.spec import Rules, Wish, is_negotiated, parse_wish, texts_of
 
 AUTO = ("auto", "format")
+
+OF_STORED = frozenset({"v", "download", "expires", "s"})
+"""What may be said of an image without a wish for a variant of it."""
 
 Pairs = Sequence[tuple[str, str]]
 """Decoded parameters in their order."""
@@ -37,15 +40,16 @@ class VariantPolicy:
 
     def parameters(self, pairs: Pairs) -> Pairs:
         """``pairs`` with what is set up for all. A URL that only names a version is that of the stored bytes."""
-        names = {name for name, _ in pairs}
-        if not self.auto_format or names & {"fm", "auto"} or (names and names <= {"v", "download"}):
+        if not self.auto_format or texts_of(pairs, self.rules).keys() & {"fm", "auto"}:
+            return pairs
+        if pairs and all(name in OF_STORED for name, _ in pairs):
             return pairs
         return [*pairs, AUTO]
 
     def vary(self, pairs: Pairs) -> str:
         """What the answers to a request with these ``parameters`` depend on; told before they are known to be right."""
         fields = ["Accept-Encoding"]
-        if any(name == "auto" and "format" in text.split(",") for name, text in self._with_preset(pairs)):
+        if is_negotiated(texts_of(pairs, self.rules)):
             fields.append("Accept")
         if self.hints and self._is_for_variant(pairs):
             fields += HINTS
@@ -81,9 +85,5 @@ class VariantPolicy:
                 return verify(self.public_path + path, query, self.keys, now, self.scheme)
         return verify(path, query, self.keys, now, self.scheme)
 
-    def _with_preset(self, pairs: Pairs) -> Pairs:
-        presets = [self.rules.presets[text] for name, text in pairs if name == "preset" and text in self.rules.presets]
-        return [*pairs, *(pair for preset in presets for pair in parse_query(preset))] if presets else pairs
-
     def _is_for_variant(self, pairs: Pairs) -> bool:
-        return any(name not in ("v", "download") for name, _ in pairs)
+        return any(name not in OF_STORED for name, _ in pairs)
