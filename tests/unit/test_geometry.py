@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lightfast.errors import InvalidRequest
@@ -205,6 +205,19 @@ def test_what_is_asked_for_is_kept(width: int, height: int, w: int, h: int, fit:
     else:
         assert size.width <= min(w, width)
         assert size.height <= min(h, height)
+
+
+@given(SIDES, SIDES, st.integers(1, 3000), st.sampled_from(Fit))
+@example(8192, 128, 135, Fit.CLIP)
+@example(1920, 768, 101, Fit.FILL)
+def test_one_side_comes_as_it_was_asked_for(width: int, height: int, side: int, fit: Fit) -> None:
+    """A page relies on it: the descriptors of a ``srcset`` say so."""
+    wide = output_size(Size(width, height), Variant(width=side, fit=fit))
+    high = output_size(Size(height, width), Variant(height=side, fit=fit))
+    expected = min(side, width) if fit in (Fit.CLIP, Fit.MAX, Fit.MIN) else side
+    assert wide is not None
+    assert wide.width == expected
+    assert high == (wide.height, wide.width)
 
 
 @given(st.booleans(), st.integers(0, 3), st.integers(1, 60), st.integers(1, 60), st.data())

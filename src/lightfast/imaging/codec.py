@@ -32,7 +32,7 @@ pyvips.block_untrusted_set(True)
 # libvips warns of every oddity of a source, and whoever sends them decides how many there are.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
 
-_REVISION = 1
+_REVISION = 2
 """Of what is made here from the same source and variant by the same libraries."""
 
 MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(

@@ -242,9 +242,9 @@ def _fit(size: Size, variant: Variant) -> tuple[Size, Box, Box]:
     box = asked or size
     match variant.fit:
         case Fit.CLIP | Fit.MAX | Fit.FILLMAX:
-            scaled = _times(size, min(1.0, _inside(size, box)))
+            scaled = _times(size, min(1.0, _share(size, box, variant)))
         case Fit.FILL:
-            scaled = _times(size, _inside(size, box))
+            scaled = _times(size, _share(size, box, variant))
         case Fit.SCALE:
             scaled = box
         case Fit.MIN:
@@ -259,6 +259,17 @@ def _fit(size: Size, variant: Variant) -> tuple[Size, Box, Box]:
     left, top = (frame.width - window.width) // 2, (frame.height - window.height) // 2
     pad = variant.pad
     return scaled, window, Box(left + pad, top + pad, frame.width + 2 * pad, frame.height + 2 * pad)
+
+
+def _share(size: Size, box: Size, variant: Variant) -> float:
+    """By what ``size`` is multiplied for ``box``. A side that only follows from the other one, and so was rounded, does
+    not count: the width of a wide picture would no longer be the one that was asked for."""
+    shaped = variant.fit is Fit.FILL and variant.aspect is not None
+    if variant.height is None and variant.width is not None and not shaped:
+        return box.width / size.width
+    if variant.width is None and variant.height is not None and not shaped:
+        return box.height / size.height
+    return _inside(size, box)
 
 
 def _asked(size: Size, variant: Variant) -> Size | None:
