@@ -409,3 +409,38 @@ async def test_a_write_whose_reply_is_lost_is_not_repeated(server, open_store, d
     proxy.close()
     await store.close()
     await proxy.wait_closed()
+
+
+async def test_a_reply_that_is_cut_is_asked_for_once_more(server, open_store):
+    picture = PNG + bytes(1_000_000)
+    server.command("SET", "image:a", record(picture))
+    whole = 1
+
+    async def forward(reader, writer):
+        nonlocal whole
+        upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", server.port)
+        while request := await reader.read(1 << 16):
+            upstream.write(request)
+            if b"EXEC" in request and whole <= 0:
+                writer.write(await upstream_reader.readexactly(500_000))
+                break
+            whole -= b"EXEC" in request
+            end = b"EXEC" in request and b"\r\n:-1\r\n"
+            reply = b""
+            while not (reply.endswith(end) if end else reply):
+                reply += await upstream_reader.read(1 << 16)
+            writer.write(reply)
+        whole += 1
+        upstream.close()
+        writer.close()
+
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
+    store = await open_store(f"redis://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/0")
+    assert (await store.get("a")).content == picture
+    assert (await store.get("a")).content == picture  # the second connection
+    whole = -2
+    with pytest.raises(StoreUnavailable):
+        await store.get("a")
+    proxy.close()
+    await store.close()
+    await proxy.wait_closed()

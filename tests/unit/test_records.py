@@ -265,6 +265,9 @@ def test_any_bytes_are_an_image_or_broken_and_both_ways_agree(raw):
     if image is not None:
         assert image.content == careful.content
         assert image.meta.etag == md5(image.content)
+    before, after = b'{"base64_data":"', b'","format":"png"}'
+    within = bytearray(before + raw + after)
+    assert outcome(records.image_from_json, "a", within, None, len(before), len(before) + len(raw)) == image
 
 
 @given(st.binary(max_size=60), st.sampled_from(["", "data:image/png;base64,", "data:;base64,"]), json_values)

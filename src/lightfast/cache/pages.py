@@ -24,7 +24,7 @@ class _Pages(mmap.mmap):
 
     count = 0
 
-    def __new__(cls, content: bytes) -> Self:
+    def __new__(cls, content: Content) -> Self:
         self = super().__new__(cls, -1, len(content), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.write(content)
         _Pages.count += 1
@@ -34,7 +34,7 @@ class _Pages(mmap.mmap):
         _Pages.count -= 1
 
 
-def in_own_pages(content: bytes) -> Content:
+def in_own_pages(content: Content) -> Content:
     """A read-only view of a copy of ``content``, or ``content`` itself where pages are not worth it or used up."""
     if len(content) >= WORTHWHILE and _Pages.count < MOST:
         with contextlib.suppress(OSError):

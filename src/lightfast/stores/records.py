@@ -75,9 +75,12 @@ def unpack_json(raw: bytes, id: str = "") -> tuple[bytes, str | None]:
     return unpacked.content, unpacked.declared
 
 
-def image_from_json(id: str, raw: bytes, expires: float | None) -> Image:
-    """Read a record that is a string. Raises ``BrokenRecord``, and nothing else on any bytes."""
-    unpacked = _unpack(id, raw)
+def image_from_json(
+    id: str, raw: bytes | bytearray, expires: float | None, start: int = 0, stop: int | None = None
+) -> Image:
+    """Read a record that is a string, ``raw`` from ``start`` to ``stop``. Raises ``BrokenRecord``, and nothing else on
+    any bytes."""
+    unpacked = _unpack(id, raw, start, stop)
     content, etag = unpacked.content, _md5(unpacked.content)
     own = _own(unpacked, etag)
     if own is None:
@@ -173,22 +176,23 @@ def predecessor_from(tombstone: bytes | None) -> Predecessor | None:
     return None
 
 
-def _unpack(id: str, raw: bytes) -> _Unpacked:
-    return _unpack_quickly(raw) or _unpack_carefully(id, raw)
+def _unpack(id: str, raw: bytes | bytearray, start: int = 0, stop: int | None = None) -> _Unpacked:
+    return _unpack_quickly(raw, start, stop) or _unpack_carefully(id, bytes(memoryview(raw)[start:stop]))
 
 
-def _unpack_quickly(raw: bytes) -> _Unpacked | None:
+def _unpack_quickly(raw: bytes | bytearray, first: int = 0, stop: int | None = None) -> _Unpacked | None:
     """Cut the base64 text out, so that only the little around it has to be parsed; ``None`` when in doubt."""
-    key = _BASE64_KEY.search(raw)
+    stop = len(raw) if stop is None else stop
+    key = _BASE64_KEY.search(raw, first, stop)
     if key is None:
         return None
     start = key.end()
-    end = raw.find(b'"', start)
+    end = raw.find(b'"', start, stop)
     if end < 0 or raw.find(b"\\", start, end) >= 0:
         return None
-    around = raw[:start], raw[end:]
-    if start + len(raw) - end > MAX_AROUND:
+    if start - first + stop - end > MAX_AROUND:
         return None
+    around = raw[first:start], raw[end:stop]
     try:
         fields = orjson.loads(_PLACEHOLDER.encode().join(around))
     except orjson.JSONDecodeError:

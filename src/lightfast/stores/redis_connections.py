@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from redis._parsers.base import BaseParser  # of no public module; knows which error a message is
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
@@ -31,6 +32,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from lightfast.errors import LightfastError, SettingsError, StoreFull, StoreUnavailable
 from lightfast.stores.redis_keys import Command, Reply, value
+from lightfast.stores.redis_replies import Place, Replies
 
 READ_SIZE = 256 * 1024
 
@@ -166,9 +168,9 @@ async def exchange(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
     return (await _round_trip(line, asked))[1::2]
 
 
-async def exchange_atomically(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
-    """``exchange`` within one transaction: every reply is about the same moment."""
-    replies = await _transaction(line, commands)
+async def exchange_atomically(line: Line, commands: Sequence[Command], place: Place | None = None) -> Sequence[Reply]:
+    """``exchange`` within one transaction: every reply is about the same moment. Large ones are left in ``place``."""
+    replies = await _transaction(line, commands, place)
     if any(isinstance(reply, OutOfMemoryError) for reply in replies):
         # A full server takes no transaction, not even one that only reads. Without one, a change may come in
         # between; at worst the bytes of one version are paired with the expiry of the next.
@@ -193,10 +195,11 @@ async def commit(line: Line, commands: Sequence[Command]) -> bool:
     return outcome is not None
 
 
-async def _transaction(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
+async def _transaction(line: Line, commands: Sequence[Command], place: Place | None = None) -> Sequence[Reply]:
     # ASKING holds for the next command, and from MULTI on for the whole transaction.
     asking: Sequence[Command] = [("ASKING",)] if line.asking else []
-    return await _round_trip(line, [*asking, ("MULTI",), *commands, ("EXEC",)])
+    whole: Sequence[Command] = [*asking, ("MULTI",), *commands, ("EXEC",)]
+    return await (_round_trip(line, whole) if place is None else _receive(line, whole, place))
 
 
 async def _round_trip(line: Line, commands: Sequence[Command]) -> Sequence[Reply]:
@@ -210,6 +213,69 @@ async def _round_trip(line: Line, commands: Sequence[Command]) -> Sequence[Reply
             except ResponseError as error:
                 replies.append(error)
     return replies
+
+
+async def _receive(line: Line, commands: Sequence[Command], place: Place) -> Sequence[Reply]:
+    """As ``_round_trip``, past the client: what arrives is received where it will be read."""
+    connection: Any = line.connection  # the transport has no public name
+    replies = Replies(len(commands), place, BaseParser.parse_error)
+    async with _in_time(line.patience):
+        if not connection.is_connected:
+            await connection.connect()
+        transport = connection._writer.transport
+        receiver = _Receiver(replies, transport.get_protocol())
+        transport.set_protocol(receiver)
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            await receiver.done
+        finally:
+            transport.set_protocol(receiver.client)
+            receiver.close()
+    return replies.replies
+
+
+class _Receiver(asyncio.BufferedProtocol):
+    """Takes the place of ``client``, the client's own protocol, while replies are received."""
+
+    def __init__(self, replies: Replies, client: asyncio.Protocol) -> None:
+        self.client = client
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._replies = replies
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._replies.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.done.done():  # given up
+            return
+        try:
+            if self._replies.arrived(nbytes):
+                self.done.set_result(None)
+        except ValueError as error:
+            self.done.set_exception(ConnectionError(*error.args))
+
+    def pause_writing(self) -> None:
+        self.client.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.client.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        self._lose()
+        return self.client.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+        self.client.connection_lost(exc)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()  # seen: asyncio need not complain
+
+    def _lose(self) -> None:
+        if not self.done.done():
+            self.done.set_exception(ConnectionError("closed by the server within a reply"))
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lightfast.model import Image
 from lightfast.stores import records
+from lightfast.stores.redis_replies import Text
 
 T = TypeVar("T")
 
@@ -17,14 +18,16 @@ INLINE_BYTES = 256 * 1024
 """Decoding and hashing more than this happens in a thread."""
 
 
-async def decode_string(id: str, raw: bytes, expires: float | None) -> Image:
+async def decode_string(id: str, raw: bytes | Text, expires: float | None) -> Image:
     """Raises ``BrokenRecord``."""
-    return await _decode(len(raw), lambda: records.image_from_json(id, raw, expires))
+    if isinstance(raw, bytes):
+        return await _decode(len(raw), lambda: records.image_from_json(id, raw, expires))
+    return await _decode(len(raw), lambda: records.image_from_json(id, raw.buffer, expires, raw.start, raw.stop))
 
 
-async def decode_hash(id: str, values: Sequence[bytes | None], expires: float | None) -> Image:
+async def decode_hash(id: str, values: Sequence[bytes | Text | None], expires: float | None) -> Image:
     """``values`` of ``content`` and ``records.FIELDS``. Raises ``BrokenRecord``."""
-    content, *rest = values
+    content, *rest = (bytes(value) if isinstance(value, Text) else value for value in values)
     fields = dict(zip(records.FIELDS, rest, strict=True))
     hashed = len(content or b"") if fields["etag"] is None else 0
     return await _decode(hashed, lambda: records.image_from_hash(id, fields, content, expires))
