@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ import httpx2
 import psutil
 import pytest
 import pyvips
+import uvicorn
+
+from lightfast.server import create_app
+from lightfast.settings import load_settings
+from lightfast.web.hot import HotProtocol
 
 LIGHTFAST = Path(sys.executable).parent / "lightfast"
 
@@ -53,6 +59,51 @@ class Server:
 
 
 StartServer = Callable[..., Server]
+
+
+class ServerHere:
+    """What ``lightfast serve`` runs, on a thread of this process: real sockets, and up in no time.
+
+    For tests that need no process of their own to kill, and none that has a memory of its own.
+    """
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        given = {"store": f"sqlite:///{directory}/images.db", "log": "off"} | settings
+        app = create_app(load_settings(**given))
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http=HotProtocol,
+                ws="none",
+                server_header=False,
+                date_header=False,
+                access_log=False,
+                log_config=None,
+                timeout_graceful_shutdown=20,
+            )
+        )
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name="lightfast-here")
+        self._thread.start()
+        deadline = time.monotonic() + 30
+        while not self._server.started:
+            assert self._thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, **options: object) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, timeout=60, **options)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive()
 
 
 def _free_port() -> int:
@@ -109,6 +160,20 @@ def start_lightfast(tmp_path: Path) -> Iterator[StartServer]:
     yield start
     for server in started:
         server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def start_here(tmp_path: Path) -> Iterator[Callable[..., ServerHere]]:
+    """As ``start_lightfast``, each on a thread of this process. Give the settings with their types."""
+    started: list[ServerHere] = []
+
+    def start(**settings: object) -> ServerHere:
+        started.append(ServerHere(tmp_path, **settings))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture
