@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lightfast.errors import LightfastError, SettingsError
 from lightfast.signing import Scheme, parse_keys
-from lightfast.spec import LISTED, MAX_SIDE, Rules, Wish, parse_query, parse_wish
+from lightfast.spec import LISTED, MAX_SIDE, Rules, Wish, negotiating, parse_query, parse_wish
 from lightfast.units import parse_duration, parse_size
 
 
@@ -137,9 +137,11 @@ class Settings(BaseSettings):
         return Rules(self.presets, self.sizes)
 
     def prewarmed(self) -> tuple[Wish, ...]:
-        """What ``prewarm`` names. Raises ``InvalidRequest`` and ``SettingsError``."""
+        """What ``prewarm`` names, in the formats that a request for it gets. Raises ``InvalidRequest`` and
+        ``SettingsError``."""
         rules = self.rules()
-        return tuple(parse_wish(parse_query(_query(word, self.presets)), rules) for word in self.prewarm)
+        queries = [parse_query(_query(word, self.presets)) for word in self.prewarm]
+        return tuple(parse_wish(negotiating(it, rules) if self.auto_format else it, rules) for it in queries)
 
 
 def _query(word: str, presets: Mapping[str, str]) -> str:

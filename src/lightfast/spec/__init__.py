@@ -3,7 +3,7 @@
 from lightfast.spec.canonical import ORIGINAL, canonical, encoded_as, from_canonical
 from lightfast.spec.colours import read_colour
 from lightfast.spec.parameters import MAX_SIDE, PARAMETERS, parse_query
-from lightfast.spec.wish import LISTED, Rules, Wish, is_negotiated, parse_wish, texts_of
+from lightfast.spec.wish import LISTED, Rules, Wish, is_negotiated, negotiating, parse_wish, texts_of
 
 __all__ = [
     "LISTED",
@@ -16,6 +16,7 @@ __all__ = [
     "encoded_as",
     "from_canonical",
     "is_negotiated",
+    "negotiating",
     "parse_query",
     "parse_wish",
     "read_colour",

@@ -89,6 +89,11 @@ def is_negotiated(texts: Mapping[str, str]) -> bool:
     return "format" in words(texts.get("auto", ""))
 
 
+def negotiating(parameters: Sequence[tuple[str, str]], rules: Rules = DEFAULT_RULES) -> Sequence[tuple[str, str]]:
+    """``parameters`` with Accept deciding on the format, unless they or their preset have a say in it."""
+    return parameters if texts_of(parameters, rules).keys() & {"fm", "auto"} else [*parameters, ("auto", "format")]
+
+
 def parse_wish(parameters: Sequence[tuple[str, str]], rules: Rules = DEFAULT_RULES) -> Wish:
     """Read decoded parameters. Raises ``InvalidRequest`` naming parameter, value and what is allowed."""
     own = known_texts(parameters)

@@ -11,9 +11,7 @@ from lightfast.http.fields import Fields
 from lightfast.http.negotiation import ACCEPT_CH, HINTS, apply_hints
 from lightfast.serving import Headers
 from lightfast.signing import Scheme, verify
-from lightfast.spec import Rules, Wish, is_negotiated, parse_wish, texts_of
-
-AUTO = ("auto", "format")
+from lightfast.spec import Rules, Wish, is_negotiated, negotiating, parse_wish, texts_of
 
 OF_STORED = frozenset({"v", "download", "expires", "s"})
 """What may be said of an image without a wish for a variant of it."""
@@ -40,11 +38,9 @@ class VariantPolicy:
 
     def parameters(self, pairs: Pairs) -> Pairs:
         """``pairs`` with what is set up for all. A URL that only names a version is that of the stored bytes."""
-        if not self.auto_format or texts_of(pairs, self.rules).keys() & {"fm", "auto"}:
+        if not self.auto_format or (pairs and all(name in OF_STORED for name, _ in pairs)):
             return pairs
-        if pairs and all(name in OF_STORED for name, _ in pairs):
-            return pairs
-        return [*pairs, AUTO]
+        return negotiating(pairs, self.rules)
 
     def vary(self, pairs: Pairs) -> str:
         """What the answers to a request with these ``parameters`` depend on; told before they are known to be right."""
