@@ -216,7 +216,7 @@ def test_life_of_an_image(lightfast: CommandLine) -> None:
     (lightfast.directory / "hero.v2.png").unlink()
     assert lightfast.text("get", "hero.v2") == "hero.v2.png\n"
     assert (lightfast.directory / "hero.v2.png").read_bytes() == png(4)
-    assert json.loads(lightfast.text("ls", "--json")) == described
+    assert json.loads(lightfast.text("ls", "--json")) == described | {"preview": None}
     fields = lightfast.text("ls").rstrip("\n").split("\t")
     assert fields[:5] == ["hero.v2", "image/png", str(len(png(4))), "4", "4"]
     assert fields[6:] == ["-", url]

@@ -271,6 +271,16 @@ expected-statuses = ["2xx", "404", "415", "422"]
 # Nor can it tell the cursors that the server gave.
 include-name = "GET /images"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+
+[[operations]]
+# Nor what parameters go together, and whether they are signed.
+include-name = "GET /images/{id}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404"]
+
+[[operations]]
+# Nor how many pixels two sides make.
+include-name = "GET /placeholders/{name}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "503"]
 """
 
 
@@ -290,4 +300,4 @@ def test_schemathesis(start_lightfast, tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "Tested: 9" in run.stdout, run.stdout
+    assert "Tested: 11" in run.stdout, run.stdout

@@ -53,11 +53,14 @@ def test_every_type_comes_back_as_it_was(client, fresh_id, picture, suffix):
         "height": 39,
         "bytes": len(content),
         "replaced": False,
+        "preview": info["preview"],  # in time or not
     }
     got = client.get(answer.headers["location"])
     assert got.content == content
     assert got.headers["content-type"] == TYPES[suffix]
-    assert client.get(f"{path}/info").json() == answer.json()
+    described = client.get(f"{path}/info").json()
+    assert described["preview"]["width"] == 71
+    assert described | {"preview": info["preview"]} == answer.json()
 
 
 def test_an_animation_and_one_with_alpha(client, fresh_id):

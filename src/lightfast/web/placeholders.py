@@ -20,7 +20,7 @@ from lightfast.web.answers import Place
 from lightfast.web.reading import MAX_QUERY, parse_read
 
 METHODS = "GET, HEAD, OPTIONS"
-PATTERN = r"[0-9]+x[0-9]+\.[a-z]+"
+PATTERN = r"[1-9][0-9]{0,3}x[1-9][0-9]{0,3}\.(webp|png|jpg|jpeg|avif)"
 
 _NAME = re.compile(r"([0-9]{1,5})x([0-9]{1,5})\.([a-z]{1,8})")
 
