@@ -24,6 +24,7 @@ PARTS = {
     "hit_ratio": "SIEVE against other policies",
     "memory": "resident memory after ten turnovers",
     "coherence": "from a foreign write to the first fresh answer",
+    "variants": "thumbnails, against IPX and Thumbor",
 }
 RESULTS = Path(__file__).parent / "results"
 DRAFTS = Path(__file__).parent / "quick"
