@@ -38,7 +38,14 @@ class Contestant:
     """Whether it answers a revalidation with 304."""
 
 
-PACKAGES = {"nginx": "nginx", "varnishd": "varnish", "cc": "gcc libc6-dev", "wrk": "wrk", "chromium": "chromium"}
+PACKAGES = {
+    "nginx": "nginx",
+    "varnishd": "varnish",
+    "cc": "gcc libc6-dev",
+    "wrk": "wrk",
+    "chromium": "chromium",
+    "node": "nodejs npm",
+}
 
 
 def find(program: str) -> str | None:

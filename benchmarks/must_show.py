@@ -29,6 +29,11 @@ THROUGHPUT = (
     Promise("the cached handler", "cached-handler", "46 KB", 15),
     Promise("Starlette StaticFiles", "static-files", "46 KB", 6),
 )
+RENDERS = (("IPX", "ipx", 1.0), ("Thumbor", "thumbor", 1.5))
+HOT_VARIANT = 0.95
+RENDER_MEMORY, RENDER_GROWTH = 400, 0.05
+"""MiB at most, and the share by which it may grow over the last half."""
+PLACEHOLDER_SAVES = 0.30
 MEMORY_RATIO = 1.25
 SECOND_REQUEST_MS = 1.0
 SECOND_REQUEST_RATIO = 25
@@ -59,6 +64,9 @@ def verdicts(results: Mapping[str, Result]) -> Iterator[Verdict]:
         ratio = naive / ours
         met = ratio >= SECOND_REQUEST_RATIO
         yield Verdict("the same against the naive handler", f"1/{ratio:.1f}", f"≤ 1/{SECOND_REQUEST_RATIO}", met)
+    if "variants" in results:
+        yield from _of_thumbnails(results["variants"]["comparison"])
+        yield from _of_variants(results["variants"])
 
 
 def _of_throughput(result: Result) -> Iterator[Verdict]:
@@ -69,3 +77,29 @@ def _of_throughput(result: Result) -> Iterator[Verdict]:
             what = f"{promise.against}, {'' if promise.case == '304' else '200 at '}{promise.case}"
             target = f"≥ {promise.at_least:g} ×"
             yield Verdict(what, f"{ratio:.2f} ×", target, ratio >= promise.at_least)
+
+
+def _of_thumbnails(result: Result) -> Iterator[Verdict]:
+    for case, found in result["cases"].items():
+        for title, name, at_least in RENDERS:
+            if name in found["contestants"]:
+                ours, theirs = (found["contestants"][one]["rate"]["median"] for one in (OURS, name))
+                what = f"{title}, {result['width']} px WebP of a {case}, SSIM alike"
+                yield Verdict(what, f"{ours / theirs:.2f} ×", f"≥ {at_least:g} ×", ours / theirs >= at_least)
+
+
+def _of_variants(result: Result) -> Iterator[Verdict]:
+    most = max(result["shared"]["renders"])
+    what = f"pictures made for {result['shared']['clients']} clients who want the same at once"
+    yield Verdict(what, f"{most:.0f}", "1", most == 1)
+    ratio = result["hot"]["variant"]["rate"]["median"] / result["hot"]["original"]["rate"]["median"]
+    what = "an original of 46 KB, a variant of that size from memory"
+    yield Verdict(what, f"{ratio:.2f} ×", f"≥ {HOT_VARIANT:g} ×", ratio >= HOT_VARIANT)
+    held, growth = result["memory"]["peak"] / 2**20, result["memory"]["growth"]
+    what = f"memory held over {result['memory']['renders']:,} renders"
+    yield Verdict(what, f"{held:.0f} MiB", f"≤ {RENDER_MEMORY} MiB", held <= RENDER_MEMORY)
+    target = f"≤ {100 * RENDER_GROWTH:.0f} %"
+    yield Verdict("its growth over the last half", f"{100 * growth:.1f} %", target, growth <= RENDER_GROWTH)
+    saved = result["placeholders"]["least_saved"]
+    target = f"≥ {100 * PLACEHOLDER_SAVES:.0f} %"
+    yield Verdict("placeholders, saved over PNG", f"{100 * saved:.0f} %", target, saved >= PLACEHOLDER_SAVES)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,8 @@ STOP_TIMEOUT = 30
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
 """Where what is measured runs, and where the load generator, the client and the stores do."""
+ALL_CORES = ",".join(map(str, CORES))
+"""For what is measured by how well it uses several."""
 
 UVICORN = ["--loop", "uvloop", "--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "600"]
 
@@ -68,11 +70,19 @@ def lightfast(store: str) -> Iterator[int]:
 
 
 @contextmanager
-def serve(store: str, *options: str, log: str = "off", output: Path | None = None) -> Iterator[Process]:
+def serve(
+    store: str,
+    *options: str,
+    log: str = "off",
+    output: Path | None = None,
+    core: int | str = SERVER_CORE,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
     """``lightfast serve`` with ``options``; what it logs goes to ``output``."""
     port = free_port()
     command = [str(Path(sys.executable).parent / "lightfast"), "serve", "--port", str(port)]
-    with running([*command, "--store", store, "--log", log, *options], port, output=output) as process:
+    command += ["--store", store, "--log", log, *options]
+    with running(command, port, core=core, output=output, environment=environment) as process:
         yield process
 
 
@@ -97,11 +107,11 @@ def running(
     command: Sequence[str],
     port: int,
     *,
-    core: int = SERVER_CORE,
+    core: int | str = SERVER_CORE,
     output: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
-    """Run ``command`` on one core, from when it listens on ``port`` on."""
+    """Run ``command`` on one core, or on those of a list as taskset has it, from when it listens on ``port`` on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTFAST_")}
     with directory() as place:
         said = output or place / "output"
@@ -120,12 +130,16 @@ def running(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    for child in children:  # not every server ends its own
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
 
 
 def _listens(port: int) -> bool:

@@ -10,15 +10,16 @@ from benchmarks.charts import charts
 from benchmarks.must_show import verdicts
 from benchmarks.plan import Result
 from benchmarks.plots import draw
+from benchmarks.variants_page import sections as _variants
 from benchmarks.wording import ROWS, TITLES, median, number, table
 
 INTRODUCTION = """# Benchmarks
 
 `make bench` measures everything below on your machine (about half an hour) and renders this page from
 `results/*.json`; `make bench ARGS="throughput --rounds 9"` measures a part. Each server runs on one core, the load
-generator on another; they take turns round by round. Figures are medians with quartiles in parentheses; a ratio is one
-of medians of the same run. Before anything is timed the answers are checked: the right bytes, and Lightfast's from its
-hot path.
+generator on another, unless it says otherwise; they take turns round by round. Figures are medians with quartiles in
+parentheses; a ratio is one of medians of the same run. Before anything is timed the answers are checked: the right
+bytes, and Lightfast's from its hot path.
 """
 
 
@@ -196,4 +197,5 @@ PARTS: dict[str, Callable[[Result], Iterator[str]]] = {
     "hit_ratio": _hit_ratio,
     "memory": _memory,
     "coherence": _coherence,
+    "variants": _variants,
 }

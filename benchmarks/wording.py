@@ -20,6 +20,8 @@ TITLES = {
     "legacy": "Lightfast, JSON in Valkey",
     "binary": "Lightfast, binary in Valkey",
     "sqlite": "Lightfast, SQLite",
+    "ipx": "IPX",
+    "thumbor": "Thumbor",
 }
 ROWS = {
     "first": "first request",
