@@ -65,6 +65,11 @@ class Image:
     """How long turning the stored form into ``content`` took; part of the store's time."""
 
 
+def meta_of(seen: Meta | Image) -> Meta:
+    """Of a version, whether or not its bytes came with it."""
+    return seen.meta if isinstance(seen, Image) else seen
+
+
 @dataclass(frozen=True, slots=True)
 class Rendition:
     """A picture that was made from a version of an image."""

@@ -45,8 +45,12 @@ class Store(Protocol):
         Raises ``BrokenRecord`` where something is stored under the id that is no image record.
         """
 
-    async def head(self, id: str) -> Meta | None:
-        """The current version without its bytes; the same ``Meta`` that ``get`` would give."""
+    async def head(self, id: str) -> Meta | Image | None:
+        """The current version, with the same ``Meta`` that ``get`` would give; raises as ``get``.
+
+        Without its bytes, unless they had to be read to know the rest of it: then whoever asks next need not read them
+        again. ``model.meta_of`` is for who needs none.
+        """
 
     async def put(self, draft: Draft, ttl: float, precondition: Precondition = ALWAYS) -> Stored:
         """Store ``draft`` for ``ttl`` seconds (``0`` = for ever), if ``precondition`` allows it.

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from lightfast.errors import BrokenRecord, StoreUnavailable
-from lightfast.model import Change, Clock, Sighting, is_valid_id
+from lightfast.model import Change, Clock, Sighting, is_valid_id, meta_of
 from lightfast.ports import ChangeFeed, FollowedStore
 
 BACKLOG = 10_000
@@ -59,11 +59,12 @@ async def _look_at(change: Change, store: FollowedStore, arrived: float) -> Sigh
     if change.id is None or not is_valid_id(change.id):
         return Sighting(at, change.id, change.kind)
     try:
-        meta = await store.head(change.id)
+        seen = await store.head(change.id)
     except BrokenRecord as error:
         return Sighting(at, change.id, f"broken: {error.reason}")
-    if meta is None:
+    if seen is None:
         return Sighting(at, change.id, "gone", lag=_lag(change.at, arrived))
+    meta = meta_of(seen)
     return Sighting(at, change.id, change.kind, meta.etag, _lag(change.at or meta.created, arrived))
 
 

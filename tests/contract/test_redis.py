@@ -21,7 +21,7 @@ from lightfast.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from lightfast.model import Precondition
+from lightfast.model import Meta, Precondition, meta_of
 from lightfast.stores.redis import RedisStore
 
 PNG = bytes.fromhex(
@@ -63,7 +63,8 @@ async def test_a_json_record_of_another_app_is_read(server, open_store, clock):
     assert (image.meta.media_type, image.meta.width, image.meta.height) == ("image/png", 1, 1)
     assert (image.meta.created, image.meta.replaced) == (None, False)
     assert clock.now + 99 < image.meta.expires <= clock.now + 100
-    assert (await store.head("a")).etag == image.meta.etag
+    seen = await store.head("a")
+    assert (seen.content, seen.meta.etag) == (PNG, image.meta.etag), "what had to be read is given"
     assert [meta.id for meta in (await store.list(None, 10)).items] == ["a"]
     server.command("SET", "image:a", record(b"\xff\xd8\xff another", mime_type="image/jpeg"))
     changed = await store.get("a")
@@ -111,10 +112,11 @@ async def test_minimal_hashes_are_read_and_lying_ones_are_broken(server, open_st
     server.command("HSET", "image:a", "content", PNG)
     image = await store.get("a")
     assert (image.content, image.meta.media_type, image.meta.width) == (PNG, "image/png", 1)
-    assert await store.head("a") == image.meta
+    assert await store.head("a") == image
     server.command("HSET", "image:b", "content", b"?", "content_type", "image/tiff")
-    assert (await store.head("b")).media_type == "image/tiff"
+    assert meta_of(await store.head("b")).media_type == "image/tiff"
     await store.put(draft("c", b"one"), 60)
+    assert isinstance(await store.head("c"), Meta)
     server.command("HSET", "image:c", "content", b"another")
     for call in (store.get("c"), store.head("c")):
         with pytest.raises(BrokenRecord, match="size"):
@@ -165,7 +167,7 @@ async def test_the_time_to_live_is_the_keys_own(server, open_store, draft):
     await store.put(draft("a", b"one"), 0)
     assert server.command("PTTL", "image:a") == b":-1\r\n"
     server.command("PEXPIRE", "image:a", "50000")
-    meta = await store.head("a")
+    meta = meta_of(await store.head("a"))
     assert meta.expires is not None
     await store.delete("a")
     key = "lightfast:deleted:{image:a}"
@@ -223,7 +225,7 @@ async def test_a_full_server_takes_no_image_but_gives_and_deletes(server, open_s
             await store.put(draft("a", b"new"), 60, Precondition(none_match=frozenset({"*"})))
         assert (await store.get("a")).content == b"one"
         assert (await store.get("foreign")).content == PNG
-        assert (await store.head("b")).size == 3
+        assert meta_of(await store.head("b")).size == 3
         assert len((await store.list(None, 10)).items) == 3
         with pytest.raises(StoreFull):
             await store.delete("a", Precondition(match=frozenset({"*"})))

@@ -12,7 +12,7 @@ import redis
 from redis.crc import key_slot
 
 from lightfast.errors import StoreFull, StoreUnavailable
-from lightfast.model import Rendition
+from lightfast.model import Rendition, meta_of
 from lightfast.stores.redis import RedisStore
 from lightfast.stores.redis_keys import variant_keys
 from lightfast.stores.redis_variants import BRIEF, RedisVariants
@@ -111,7 +111,7 @@ async def test_a_foreign_record_has_variants_until_somebody_notices(client, open
     store = await open_store()
     record = json.dumps({"base64_data": base64.b64encode(b"one").decode(), "mime_type": "image/png"})
     client.set("image:a", record, ex=100)
-    meta = await store.head("a")
+    meta = meta_of(await store.head("a"))
     await store.put_variant(meta, "w=1", MADE)
     assert await store.get_variant(ONE, "w=1") == MADE
     assert 90 < client.ttl(f"variant:{ONE}:w=1") <= 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import re
 import signal
@@ -144,21 +145,23 @@ def wait_until_received(server: Any, requests: int) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def stampede(server: Any, store: Any, path: str, leaving: int = 0) -> list[tuple[HTTPResponse, bytes]]:
+def stampede(
+    server: Any, store: Any, path: str, leaving: int = 0, method: str = "GET", fields: str = ""
+) -> list[tuple[HTTPResponse, bytes]]:
     """Ask ``STAMPEDE`` times for one image at the same time. The first ``leaving`` hang up before the store answers."""
     with ExitStack() as stack:
         with stopped(store):
             connections = []
             for _ in range(STAMPEDE):
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
-                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
                 connections.append(connection)
             wait_until_received(server, STAMPEDE)
             for connection in connections[:leaving]:
                 connection.close()
         answers = []
         for connection in connections[leaving:]:
-            answer = HTTPResponse(connection)
+            answer = HTTPResponse(connection, method=method)
             answer.begin()
             answers.append((answer, answer.read()))
         return answers
@@ -183,6 +186,27 @@ def test_five_hundred_cold_requests_are_one_store_read(
     assert {(answer.status, content == one_megabyte) for answer, content in answers} == {(200, True)}
     collapsed = [answer.headers["cache-status"].endswith("; collapsed") for answer, _ in answers]
     assert sum(collapsed) == len(answers) - (leaving == 0), "everybody but the first waited for it"
+
+
+@pytest.mark.parametrize(
+    ("method", "tag", "status"), [("GET", "current", 304), ("GET", "another", 200), ("HEAD", "another", 200)]
+)
+def test_five_hundred_cold_questions_for_a_record_that_has_to_be_read_whole_read_it_once(
+    method: str, tag: str, status: int, start_lightfast: Start, valkey: Any, picture: Paint
+) -> None:
+    server = start_lightfast(store=valkey.url, log="off", warm=False)
+    content = picture()
+    with server.client() as client:
+        assert client.get("/readyz").status_code == 200
+        valkey.command("SET", "image:a", json.dumps({"base64_data": base64.b64encode(content).decode()}))
+        valkey.command("CONFIG", "RESETSTAT")
+        etag = hashlib.md5(content if tag == "current" else b"", usedforsecurity=False).hexdigest()
+        answers = stampede(server, valkey, "/images/a", method=method, fields=f'If-None-Match: "{etag}"\r\n')
+        assert {answer.status for answer, _ in answers} == {status}
+        assert {body for _, body in answers} == {content if (method, status) == ("GET", 200) else b""}
+        assert calls(valkey)["get"] == 1
+        assert client.get("/images/a").headers["cache-status"] == "lightfast; hit", "what was read is kept"
+        assert calls(valkey)["get"] == 1
 
 
 async def test_a_cancelled_leader_takes_nobody_down(valkey: Any, picture: Paint) -> None:

@@ -75,7 +75,9 @@ async def store(clock):
 @pytest.fixture
 async def tier(store, clock):
     memory = MemoryCache(1 << 20)
-    tier = TieredCache(store, memory, MissingIds(1.0), Families(), stale_if_error=10, warm=False, clock=clock, timer=clock)
+    tier = TieredCache(
+        store, memory, MissingIds(1.0), Families(), stale_if_error=10, warm=False, clock=clock, timer=clock
+    )
     await tier.open()
     yield tier
     store.answering.set()
@@ -277,3 +279,59 @@ async def test_a_question_under_way_ends_when_the_store_is_found_to_be_away(stor
         await asking
     with pytest.raises(StoreUnavailable):
         await tier.find("other")
+
+
+def read_whole(store):
+    """Let ``store`` tell versions as one that has to read all of them for it."""
+
+    async def head(id):
+        store.heads += 1
+        return await store._held(await MemoryStore.get(store, id))
+
+    store.head = head
+
+
+async def test_what_a_question_for_the_version_had_to_read_is_kept(store, tier):
+    read_whole(store)
+    await put(store, b"bytes")
+    asked = await tier.find_meta("id")
+    assert (asked.content, asked.outcome.stored) == (b"bytes", True)
+    found = await tier.find("id")
+    assert (found.content, found.outcome.hit) == (b"bytes", True)
+    assert (store.heads, store.gets) == (1, 0)
+
+
+async def test_a_copy_that_is_still_right_stays(store, tier):
+    read_whole(store)
+    await put(store, b"bytes")
+    await tier.find("id")
+    entry = tier.memory.peek("id")
+    await relink(store, tier)
+    assert (await tier.find("id")).outcome.hit
+    assert tier.memory.peek("id") is entry
+    store._observers.clear()  # what comes now is not told of
+    await put(store, b"other")
+    await relink(store, tier)
+    assert (await tier.find("id")).content == b"other"
+    assert (await tier.find("id")).outcome.hit
+    assert store.gets == 1
+
+
+async def test_a_change_wins_over_what_a_question_had_to_read(store, tier):
+    read_whole(store)
+    await put(store, b"old")
+    store.hold()
+    asking = asyncio.create_task(tier.find_meta("id"))
+    await store.asked.wait()
+    await put(store, b"new")
+    store.answering.set()
+    assert (await asking).content == b"old"
+    assert (await tier.find("id")).content == b"new"
+
+
+async def test_a_large_copy_moves_to_pages_of_its_own(store, tier):
+    await put(store, b"large" * 10_000)
+    await tier.find("id")
+    entry = tier.memory.peek("id")
+    await until(lambda: isinstance(entry.content, memoryview))
+    assert (await tier.find("id")).content == b"large" * 10_000

@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found, and how. ``content`` is ``None`` where only the metadata was asked for and the store was read.
+    """What was found, and how. ``content`` is ``None`` where only the metadata was asked for and the store told it.
 
     ``store_seconds`` is what the store took, ``None`` where it was not asked for bytes, ``decode_seconds`` the part of
     it that was decoding. ``age`` is for how many seconds the copy has not been verified, ``None`` unless it is served

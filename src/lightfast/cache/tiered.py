@@ -18,7 +18,7 @@ from lightfast.cache.singleflight import SingleFlight
 from lightfast.cache.warming import Warming
 from lightfast.errors import Missing, StoreUnavailable
 from lightfast.http.caching import CacheOutcome, Forward
-from lightfast.model import Change, Clock, Meta, is_valid_id
+from lightfast.model import Change, Clock, Image, Meta, is_valid_id
 from lightfast.ports import CostlyStore, FollowedStore
 from lightfast.tally import Histogram
 
@@ -125,7 +125,7 @@ class TieredCache:
         return self.memory.is_half_empty and loaded < self.memory.max_bytes // 2
 
     async def find_meta(self, id: str) -> Found:
-        """The image's metadata, with its bytes only if they are in memory. Raises as ``find``."""
+        """The image's metadata, with its bytes if they are in memory or had to be read. Raises as ``find``."""
         found, _ = await self._look(id)
         return found or await self._version(id)
 
@@ -273,13 +273,19 @@ class TieredCache:
         return await flights.do(id, lambda: ask(id))
 
     async def _ask_version(self, id: str) -> Found:
+        started = self._timer()
         with self.reading(id) as fill:
-            meta = await self.link.ask(self._store.head(id))
-        if meta is None:
+            seen = await self.link.ask(self._store.head(id))
+        if seen is None:
             self._not_there(id, fill)
             raise Missing(id)
-        epoch = fill.epoch if fill.holds(meta) else UNTRUSTED
-        return Found(self._replacements.observe(meta), None, CacheOutcome(False, Forward.URI_MISS), epoch)
+        if isinstance(seen, Image):
+            # A copy that is the same stays, with all that is prepared for it.
+            known = self.memory.peek(id)
+            is_known = known is not None and known.meta.etag == seen.meta.etag
+            return self._take(seen, fill, started, keep=not is_known)
+        epoch = fill.epoch if fill.holds(seen) else UNTRUSTED
+        return Found(self._replacements.observe(seen), None, CacheOutcome(False, Forward.URI_MISS), epoch)
 
     async def _load(self, id: str, forward: Forward) -> Found:
         found, joined = await self._share(self._loads, id, self._fetch)
@@ -292,11 +298,15 @@ class TieredCache:
         if image is None:
             self._not_there(id, fill)
             raise Missing(id)
+        return self._take(image, fill, started, keep=True)
+
+    def _take(self, image: Image, fill: Fill, started: float, *, keep: bool) -> Found:
+        """What has been read whole, beginning at ``started`` on the timer."""
         seconds = self._timer() - started
         self.store_latency.observe(seconds)
         holds = fill.holds(image.meta)
         meta = self._replacements.observe(image.meta)
-        stored = holds and self._keep(meta, image.content, fill)
+        stored = keep and holds and self._keep(meta, image.content, fill)
         outcome = CacheOutcome(False, Forward.URI_MISS, stored=stored)
         epoch = fill.epoch if holds else UNTRUSTED
         return Found(meta, image.content, outcome, epoch, seconds, image.decode_seconds)

@@ -27,6 +27,7 @@ from lightfast.model import (
     Rendition,
     Stored,
     is_valid_id,
+    meta_of,
     next_version,
 )
 from lightfast.ports import FeedObserver
@@ -111,7 +112,7 @@ class RedisStore:
         self._places = Places()
         self._writes = Writes(self._servers, prefix, self._tombstones, patience=read_timeout, clock=clock)
         keys = variant_keys(prefix, tagged=parse_redis_url(url).kind == "cluster")
-        self._variants = RedisVariants(self._servers, keys, self.head, patience=read_timeout, clock=clock)
+        self._variants = RedisVariants(self._servers, keys, self._meta, patience=read_timeout, clock=clock)
 
     async def open(self) -> None:
         self._servers.open()
@@ -148,13 +149,14 @@ class RedisStore:
         finally:
             self._places.give_back(place)
 
-    async def head(self, id: str) -> Meta | None:
+    async def head(self, id: str) -> Meta | Image | None:
         key, now = self._prefix + id, self._clock()
         meta = read_head(id, await self._servers.read(exchange_atomically, (key, head_commands(key))), now)
-        if meta is not UNREAD:
-            return meta
-        image = await self.get(id)
-        return image.meta if image is not None else None
+        return await self.get(id) if meta is UNREAD else meta
+
+    async def _meta(self, id: str) -> Meta | None:
+        seen = await self.head(id)
+        return meta_of(seen) if seen is not None else None
 
     async def put(self, draft: Draft, ttl: float, precondition: Precondition = ALWAYS) -> Stored:
         key, content = self._prefix + draft.id, draft.content
