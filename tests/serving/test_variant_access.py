@@ -203,6 +203,10 @@ def test_open_to_all(start_here: Start, picture: Paint) -> None:
         put(client, "a", picture(120, 80))
         assert shape(client.get("/images/a?w=33&h=44&fit=fill&bg=fff&fm=webp&q=12")) == ("webp", 33, 44)
         assert code(client, "/images/a?w=33&s=anything") == 200
+    with start_here(variants="open", signing_keys=NEW).client() as client:
+        assert code(client, "/images/a?w=33") == 200
+        assert code(client, sign("/images/a?w=33", NEW, int(time.time()) + 60)) == 200
+        assert code(client, sign("/images/a?w=33", NEW, int(time.time()) - 1)) == 403
 
 
 def test_without_a_key_nothing_can_be_signed(start_here: Start, picture: Paint) -> None:

@@ -63,7 +63,8 @@ class VariantPolicy:
         """
         wish, until = parse_wish(pairs, self.rules), None
         # What is signed though it need not be is held to its word, and to its end.
-        if not self.open and (wish.restriction is not None or (self.keys and any(name == "s" for name, _ in pairs))):
+        is_signed = bool(self.keys) and any(name == "s" for name, _ in pairs)
+        if is_signed or (wish.restriction is not None and not self.open):
             until = self._check(wish.restriction or "What is signed must be signed rightly.", path, query, now)
         if self.hints and wish.variant is not None:
             wish = parse_wish(apply_hints(pairs, fields, self.rules.sizes), self.rules)
