@@ -2,7 +2,8 @@
 
 All three read the same legacy JSON records from the same Valkey. Every round has new ids, so that its first request is
 a first request. It comes a moment after the record was stored, as when an app hands out its URL. By then Lightfast has
-loaded what was stored; with ``--no-warm`` it reads the store for the first request.
+loaded what was stored; with ``--no-warm`` it reads the store for the first request. In further rounds the records are
+there before Lightfast starts, which then has a moment to load them.
 """
 
 from __future__ import annotations
@@ -31,13 +32,17 @@ CONCEPTS = 3
 AT_ONCE = 32
 MOMENT = 0.05
 """Seconds between storing a record and the first request for it."""
+BEFORE = 20
+"""Records that are in the store when a server starts; they fit into half of its memory."""
+START = 2.0
+"""Seconds between the start of a server and the first request."""
 
 NAMES = ("naive", "cached", "lightfast", "lightfast-no-warm")
 Milliseconds = dict[str, list[float]]
 
 
 def steps(plan: Plan) -> int:
-    return plan.times(ROUNDS) + WARM_UP + 1
+    return plan.times(ROUNDS) + WARM_UP + _starts(plan) + 1
 
 
 def run(plan: Plan, advance: Advance) -> Result:
@@ -64,6 +69,11 @@ def run(plan: Plan, advance: Advance) -> Result:
                 if round >= WARM_UP:
                     for row, values in found.items():
                         times[name][row] += values
+        for start in range(_starts(plan)):
+            advance(f"start {start + 1}")
+            ids = [f"start{start}-{number}.png" for number in range(BEFORE)]
+            for name, values in before(store, clients, ids, record, content).items():
+                times[name]["first_before"] += values
     advance("a browser")
     return {
         "what": "one PNG of 1 MB as a legacy JSON record, milliseconds",
@@ -73,6 +83,33 @@ def run(plan: Plan, advance: Advance) -> Result:
         "browser": views(content) if contestants.find("chromium") else None,
         "missing": {} if contestants.find("chromium") else {"browser": "apt-get install chromium"},
     }
+
+
+def before(
+    store: redis.Redis, clients: Mapping[str, list[Client]], ids: list[str], record: bytes, content: bytes
+) -> dict[str, list[float]]:
+    """The milliseconds that the first request for each of ``ids`` takes, where a new server finds all of them."""
+    store.flushall()
+    for id in ids:
+        store.set(f"image:{id}", record)
+    port = store.get_connection_kwargs()["port"]
+    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    with processes.serve(f"redis://127.0.0.1:{port}/0") as process, Client(process.port, len(content)) as fresh:
+        time.sleep(START)
+        asked = {name: clients[name][0] for name in NAMES} | {"lightfast": fresh}
+        fresh.ask(request("nobody.png"))  # as the other servers, this one has answered before
+        for number, id in enumerate(ids):
+            turn = number % len(NAMES)
+            for name in NAMES[turn:] + NAMES[:turn]:
+                answer = checked(asked[name].ask(request(id)), content)
+                if name == "lightfast" and "hit" not in answer.headers["cache-status"]:
+                    raise RuntimeError("Lightfast has not loaded what was there when it started")
+                found[name].append(answer.seconds * 1000)
+    return found
+
+
+def _starts(plan: Plan) -> int:
+    return max(1, plan.times(ROUNDS) // BEFORE)
 
 
 @contextmanager

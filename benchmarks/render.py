@@ -74,7 +74,11 @@ def _mission(result: Result) -> Iterator[str]:
         "with `--no-warm` it has not.\n"
     )
     names = list(result["rows"]["first"])
-    rows = [[title, *(median(result["rows"][row][name]) for name in names)] for row, title in ROWS.items()]
+    rows = [
+        [title, *(median(result["rows"][row][name]) for name in names)]
+        for row, title in ROWS.items()
+        if row in result["rows"]
+    ]
     yield table(["ms", *(TITLES[name] for name in names)], rows)
     browser = result["browser"]
     if browser:

@@ -25,6 +25,7 @@ TITLES = {
 }
 ROWS = {
     "first": "first request",
+    "first_before": "first request, stored before the server started",
     "second": "second request",
     "revalidation": "revalidation",
     "concepts_cold": "three concepts at once, first view",
