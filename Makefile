@@ -24,7 +24,8 @@ run: $(READY)
 	@scripts/run
 
 test: $(READY)
-	@scripts/system-packages chromium redis-server openssl
+	@scripts/system-packages chromium redis-server openssl node:nodejs npm
+	@scripts/npm-packages tests/clients
 	@$(BIN)/pytest $(ARGS)
 
 histories: $(READY)
