@@ -52,6 +52,10 @@ class Addresses:
             raise Forbidden(f"{wish.restriction or 'A URL that expires needs a signature.'} No signing key is set up.")
         return sign(url, self.keys[0], expires, self.scheme)
 
+    def of_widths(self, meta: Meta, parameters: Mapping[str, object], widths: Sequence[int]) -> list[tuple[str, int]]:
+        """The variant in each of ``widths`` (pixels), the narrowest first. Raises as ``of_variant``."""
+        return [(self.of_variant(meta, {**parameters, "w": width}), width) for width in sorted(widths)]
+
 
 _FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif"}
 """What of a URL names anyone may have; of a GIF, WebP keeps what moves."""

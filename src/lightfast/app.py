@@ -1,14 +1,11 @@
-"""The composition root: the only room that names concrete classes."""
+"""The face that applications see: everything they can do with images, and the router that they include."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,21 +14,10 @@ from fastapi import APIRouter
 from starlette.routing import NoMatchFound
 
 from lightfast.addresses import Addresses
-from lightfast.cache.entry import Entry
-from lightfast.cache.families import Families
-from lightfast.cache.memory import MemoryCache
-from lightfast.cache.missing import MissingIds
-from lightfast.cache.placeholders import Placeholders
-from lightfast.cache.tiered import TieredCache
-from lightfast.cache.variants import Variants
-from lightfast.errors import InvalidRequest, LightfastError, Missing, SettingsError
-from lightfast.finishing import Finishing
+from lightfast.assembly import Running, clock, make_store, start
+from lightfast.errors import InvalidRequest, LightfastError, Missing
 from lightfast.html import img_tag
 from lightfast.http.caching import CachePolicy
-from lightfast.imaging.geometry import Limits
-from lightfast.imaging.pool import RenderPool
-from lightfast.imaging.rendering import Rendering
-from lightfast.ingest import Ingest
 from lightfast.model import (
     ALWAYS,
     ID_PATTERN,
@@ -44,12 +30,8 @@ from lightfast.model import (
     describe,
     is_valid_id,
 )
-from lightfast.ports import FollowedStore
 from lightfast.serving import Serving
-from lightfast.settings import Settings, load_settings
-from lightfast.stores.memory import MemoryStore
-from lightfast.stores.redis import SCHEMES, RedisStore
-from lightfast.stores.sqlite import SqliteStore
+from lightfast.settings import load_settings
 from lightfast.sync import SyncImages
 from lightfast.tally import Reads
 from lightfast.units import MAX_DURATION, parse_duration
@@ -69,26 +51,6 @@ from lightfast.web.wishes import VariantPolicy
 
 SMALLEST, MIDDLE = 128, 1080
 """Widths in pixels: the least that ``html`` offers, and the most that it takes for browsers without ``srcset``."""
-
-MEMORY_STORE_BYTES = 1024 * 1024 * 1024
-
-clock = time.time
-timer = time.perf_counter
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """What exists while the store is open, all on one event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    store: FollowedStore
-    tier: TieredCache
-    rendering: Rendering
-    variants: Variants
-    placeholders: Placeholders
-    serving: Serving
-    ingest: Ingest
-    finishing: Finishing
 
 
 class Lightfast:
@@ -116,7 +78,7 @@ class Lightfast:
             missing_ttl=self.settings.missing_ttl,
         )
         self._rules = self.settings.rules()
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._reads = Reads()
         self._read_name = f"lightfast_image_{next(_instances)}"
         self._path_prefix = ""
@@ -151,47 +113,13 @@ class Lightfast:
         """Open the store on the running event loop. Raises ``SettingsError``; ``LightfastError`` if open already."""
         if self._running is not None:
             raise LightfastError("This Lightfast is open already.")
-        settings, store = self.settings, self._store
-        await store.open()
-        families = Families()
-        memory: MemoryCache[str, Entry] = MemoryCache(settings.memory, settings.memory_entries, families.evicted)
-        tier = TieredCache(
-            store,
-            memory,
-            MissingIds(settings.missing_ttl),
-            families,
-            stale_if_error=settings.stale_if_error,
-            warm=settings.warm,
-            clock=clock,
-            timer=timer,
-        )
-        await tier.open()
-        rendering = make_rendering(settings)
-        variants = Variants(tier, families, store, rendering, clock=clock, timer=timer)
-        placeholders = Placeholders(memory, rendering, timer=timer)
-        self._running = _Running(
-            loop=asyncio.get_running_loop(),
-            store=store,
-            tier=tier,
-            rendering=rendering,
-            variants=variants,
-            placeholders=placeholders,
-            serving=Serving(tier, variants, placeholders, self._policy, clock=clock, timer=timer),
-            ingest=Ingest(store, tier, ttl=settings.ttl, max_bytes=settings.max_upload, max_pixels=settings.max_pixels),
-            finishing=Finishing(variants, settings.prewarmed(), previews=settings.previews),
-        )
+        self._running = await start(self.settings, self._store, self._policy)
 
     async def close(self) -> None:
         """Finish the writes under way and close the store. Closing twice is fine."""
         running, self._running = self._running, None
         if running is not None:
-            await running.ingest.close()
-            await running.finishing.close()
-            await running.variants.close()
-            await running.placeholders.close()
-            await running.rendering.close()
-            await running.tier.close()
-            await running.store.close()
+            await running.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -288,17 +216,14 @@ class Lightfast:
         _check_id(id)
         meta = (await self._open.tier.find_meta(id)).meta
         shown = await self._open.serving.preview(id)
-        asked = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
-        parameters = {"fm": "webp"} | parameters
-        addresses = self._addresses
-        candidates = [(addresses.of_variant(meta, parameters | {"w": width}), width) for width in sorted(asked)]
-        fallback = [url for url, width in candidates if width <= MIDDLE] or [url for url, _ in candidates[:1]]
-        height = shown.height
+        widths = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
+        candidates = self._addresses.of_widths(meta, {"fm": "webp"} | parameters, widths)
+        narrow = [url for url, width in candidates if width <= MIDDLE] or [url for url, _ in candidates[:1]]
         return img_tag(
-            fallback[-1] if fallback else addresses.of(meta),
+            narrow[-1] if narrow else self._addresses.of(meta),
             alt=alt,
             width=shown.width,
-            height=height,
+            height=shown.height,
             srcset=[(url, f"{width}w") for url, width in candidates],
             sizes=sizes if candidates else "",
             background="" if shown.transparent else shown.data_url,
@@ -380,7 +305,7 @@ class Lightfast:
         return sightings(self._open.store, clock)
 
     @property
-    def _open(self) -> _Running:
+    def _open(self) -> Running:
         if self._running is None:
             raise LightfastError(
                 "Lightfast is not open: give the app lifespan=images.lifespan, or use 'async with images:'."
@@ -439,43 +364,6 @@ class Lightfast:
 
 
 _instances = itertools.count(1)
-
-
-def make_rendering(settings: Settings) -> Rendering:
-    """What makes the pictures."""
-    pool = RenderPool(threads=settings.render_threads, waiting=settings.render_queue, seconds=settings.render_timeout)
-    limits = Limits(pixels_in=settings.max_pixels, pixels_out=settings.max_pixels_out)
-    return Rendering(pool, limits, keep_metadata=settings.keep_metadata)
-
-
-def make_store(settings: Settings) -> FollowedStore:
-    """The store that ``settings.store`` names. Raises ``SettingsError``."""
-    url = settings.store
-    match url.partition(":")[0]:
-        case "sqlite":
-            return SqliteStore(
-                _sqlite_path(url), remember_deleted=settings.browser_ttl, poll_interval=settings.sqlite_poll
-            )
-        case scheme if scheme in SCHEMES:
-            return RedisStore(
-                url,
-                prefix=settings.redis_prefix,
-                format=settings.redis_format,
-                remember_deleted=settings.browser_ttl,
-            )
-        case "memory":
-            return MemoryStore(max_bytes=MEMORY_STORE_BYTES, remember_deleted=settings.browser_ttl)
-        case scheme:
-            raise SettingsError(
-                f"{scheme!r} is no kind of store; use sqlite:///file.db, redis://host:6379/0 (or rediss://, "
-                "redis+cluster://, redis+sentinel://) or memory://"
-            )
-
-
-def _sqlite_path(url: str) -> Path:
-    if not url.startswith("sqlite:///") or url == "sqlite:///":
-        raise SettingsError("a SQLite store is sqlite:///relative.db or, with four slashes, sqlite:////absolute.db")
-    return Path(url.removeprefix("sqlite:///"))
 
 
 def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:

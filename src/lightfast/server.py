@@ -25,7 +25,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lightfast import __version__
-from lightfast.app import Lightfast, make_store
+from lightfast.app import Lightfast
+from lightfast.assembly import make_store
 from lightfast.errors import SettingsError
 from lightfast.heap import share_one_heap, trimmed
 from lightfast.settings import Settings, load_settings

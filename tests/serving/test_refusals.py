@@ -205,10 +205,10 @@ def test_writing_and_listing_need_the_token(guarded, picture):
 
 FULL = """
 import sys
-import lightfast.app
+import lightfast.assembly
 from lightfast.server import serve
 from lightfast.settings import load_settings
-lightfast.app.MEMORY_STORE_BYTES = 40_000
+lightfast.assembly.MEMORY_STORE_BYTES = 40_000
 serve(load_settings(store="memory://", port=int(sys.argv[1])))
 """
 

@@ -100,6 +100,8 @@ class TieredCache:
         await self._version_requests.close()
         for task in self._tidying:
             task.cancel()
+        if self._tidying:
+            await asyncio.wait(self._tidying)
         self.memory.clear()
 
     async def find(self, id: str) -> Found:
