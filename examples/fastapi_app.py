@@ -12,7 +12,6 @@ Pictures are kept in ``lightfast.db``, or where ``LIGHTFAST_STORE`` says (``redi
 from __future__ import annotations
 
 import asyncio
-from html import escape
 
 import pyvips
 from fastapi import FastAPI
@@ -47,10 +46,10 @@ async def make_sketch(seed: int = 1) -> dict[str, str]:
 
 @app.get("/", response_class=HTMLResponse)
 async def gallery() -> str:
-    """Every URL names a version, so browsers keep the pictures; a new sketch has another URL."""
+    """Every URL names a version, so browsers keep the pictures; a new sketch has another URL.
+
+    Each browser takes the size that it needs, and shows a blurred preview until it has come.
+    """
     listing = await images.list(limit=50)
-    pictures = (
-        f'<img src="{escape(image.url)}" width="{image.width}" height="{image.height}" alt="{escape(image.id)}">'
-        for image in listing.images
-    )
+    pictures = [await images.html(image.id, sizes="256px", alt=image.id) for image in listing.images]
     return f"<!doctype html><title>Paintings</title>{''.join(pictures) or 'Nothing is painted yet.'}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,9 +119,11 @@ def test_the_first_example_stores_from_both_kinds_of_endpoint_and_shows_what_it_
     assert client.get("/images/sketch").headers["cache-control"] == "no-cache", "it was replaced"
 
     page = client.get("/").text
-    assert painting in page
-    assert second in page
-    assert first not in page
+    versions = [url.partition("?")[2] for url in (painting, second, first)]
+    assert [version in page for version in versions] == [True, True, False]
+    offered = re.findall(r"/images/[^ \"]*", html.unescape(page))
+    assert len(offered) > 2
+    assert {client.get(url).headers["content-type"] for url in offered} == {"image/webp"}
 
 
 def test_the_second_example_keeps_its_own_lifespan_and_routes(start_example: StartExample, tmp_path: Path) -> None:
