@@ -51,5 +51,5 @@ async def gallery() -> str:
     Each browser takes the size that it needs, and shows a blurred preview until it has come.
     """
     listing = await images.list(limit=50)
-    pictures = [await images.html(image.id, sizes="256px", alt=image.id) for image in listing.images]
+    pictures = [await images.html(image.id, sizes="512px", alt=image.id) for image in listing.images]
     return f"<!doctype html><title>Paintings</title>{''.join(pictures) or 'Nothing is painted yet.'}"
