@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from lightfast.errors import Forbidden, InvalidRequest
+from lightfast.imaging.geometry import Size, output_size
 from lightfast.model import Meta
 from lightfast.signing import Scheme, sign
 from lightfast.spec import Rules, parse_wish
+from lightfast.variant import Variant
 
 OWN = frozenset({"v", "s", "expires", "download"})
 """What is not for callers to choose, or has an argument of its own."""
@@ -37,7 +39,7 @@ class Addresses:
         the same, because not every CDN understands Vary. Raises ``InvalidRequest``, and ``Forbidden`` where a signature
         is needed and there is no key.
         """
-        pairs = [(name.replace("_", "-"), _text(value)) for name, value in parameters.items() if value is not None]
+        pairs = _pairs(parameters)
         own = sorted({name for name, _ in pairs} & OWN)
         if own:
             raise InvalidRequest(f"{own[0]} is no parameter of a variant.")
@@ -52,13 +54,28 @@ class Addresses:
             raise Forbidden(f"{wish.restriction or 'A URL that expires needs a signature.'} No signing key is set up.")
         return sign(url, self.keys[0], expires, self.scheme)
 
-    def of_widths(self, meta: Meta, parameters: Mapping[str, object], widths: Sequence[int]) -> list[tuple[str, int]]:
-        """The variant in each of ``widths`` (pixels), the narrowest first. Raises as ``of_variant``."""
-        return [(self.of_variant(meta, {**parameters, "w": width}), width) for width in sorted(widths)]
+    def of_widths(
+        self, meta: Meta, parameters: Mapping[str, object], widths: Sequence[int], shown: Size
+    ) -> list[tuple[str, Size]]:
+        """The variant in each of ``widths`` (pixels) and the size that it will have, the narrowest first, none twice.
+
+        ``shown`` is the size of the image, its orientation applied. Raises as ``of_variant``.
+        """
+        found: dict[int, tuple[str, Size]] = {}
+        for width in sorted(widths):
+            asked = {**parameters, "w": width}
+            variant = parse_wish(_pairs(asked), self.rules).variant or Variant()
+            size = output_size(shown, variant) or Size(width, round(width * shown.height / shown.width))
+            found.setdefault(size.width, (self.of_variant(meta, asked), size))
+        return list(found.values())
 
 
 _FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif"}
 """What of a URL names anyone may have; of a GIF, WebP keeps what moves."""
+
+
+def _pairs(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(name.replace("_", "-"), _text(value)) for name, value in parameters.items() if value is not None]
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ from lightfast.assembly import Running, clock, make_store, start
 from lightfast.errors import InvalidRequest, LightfastError, Missing
 from lightfast.html import img_tag
 from lightfast.http.caching import CachePolicy
+from lightfast.imaging.geometry import Size
 from lightfast.model import (
     ALWAYS,
     ID_PATTERN,
@@ -217,14 +218,17 @@ class Lightfast:
         meta = (await self._open.tier.find_meta(id)).meta
         shown = await self._open.serving.preview(id)
         widths = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
-        candidates = self._addresses.of_widths(meta, {"fm": "webp"} | parameters, widths)
-        narrow = [url for url, width in candidates if width <= MIDDLE] or [url for url, _ in candidates[:1]]
+        candidates = self._addresses.of_widths(
+            meta, {"fm": "webp"} | parameters, widths, Size(shown.width, shown.height)
+        )
+        narrow = [url for url, made in candidates if made.width <= MIDDLE] or [url for url, _ in candidates[:1]]
+        room = _room(Size(shown.width, shown.height), candidates[-1][1] if candidates else None)
         return img_tag(
             narrow[-1] if narrow else self._addresses.of(meta),
             alt=alt,
-            width=shown.width,
-            height=shown.height,
-            srcset=[(url, f"{width}w") for url, width in candidates],
+            width=room.width,
+            height=room.height,
+            srcset=[(url, f"{made.width}w") for url, made in candidates],
             sizes=sizes if candidates else "",
             background="" if shown.transparent else shown.data_url,
             colour="" if shown.transparent else shown.colour,
@@ -375,6 +379,15 @@ def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:
     if ttl is not None and not 0 <= ttl <= MAX_DURATION:
         raise InvalidRequest(f"{name}: it is a number of seconds from 0 to {MAX_DURATION:.0f}; 0 is for ever.")
     return ttl
+
+
+def _room(shown: Size, made: Size | None) -> Size:
+    """What is kept free for pictures of the shape of ``made``: as wide as the image is shown."""
+    if made is None:
+        return shown
+    height = shown.width * made.height / made.width
+    # Its sides were rounded to whole pixels.
+    return shown if abs(height - shown.height) * made.width <= shown.width else Size(shown.width, max(1, round(height)))
 
 
 def _check_id(id: str) -> None:
