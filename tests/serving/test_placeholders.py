@@ -148,7 +148,9 @@ def test_whatever_becomes_of_the_store_they_stay(
         put(client, "a", picture())
         assert client.get("/images/placeholder-50x40").status_code == 200
         content = hot(client, url).content
-        valkey.command("FLUSHALL")
+        valkey.command("FLUSHALL")  # memory is emptied then, and they are made again
+        until(lambda: client.get("/images/placeholder-50x40").status_code == 404)
+        assert hot(client, url).content == content
         valkey.stop()
         for _ in range(3):
             answer = client.get(url)
