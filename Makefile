@@ -10,7 +10,7 @@ READY := .venv/.ready
 help:
 	@echo "make run     set up, start the server on the embedded store, load the sample images"
 	@echo "make test    set up, run every test"
-	@echo "make bench   set up, install the peers (nginx, Varnish, wrk), measure, render benchmarks/README.md"
+	@echo "make bench   set up, install the peers (nginx, Varnish, wrk, IPX, Thumbor), measure, render benchmarks/README.md"
 	@echo "make histories   record a minute of reads and writes for each way to break the store, and check them"
 	@echo "make check   set up, check format, lint, types and layers"
 
@@ -33,7 +33,8 @@ histories: $(READY)
 	@LIGHTFAST_FAULT_SECONDS=60 $(BIN)/pytest -s --timeout 300 tests/faults/test_histories.py $(ARGS)
 
 bench: $(READY)
-	@scripts/system-packages wrk nginx varnishd:varnish cc:gcc chromium || true
+	@scripts/system-packages wrk nginx varnishd:varnish cc:gcc chromium node:nodejs npm || true
+	@scripts/peers || true
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(READY)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import selectors
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.client import TIMEOUT, Client
-from benchmarks.plan import tail
 from benchmarks.processes import Process
 
 AT_ONCE = 4
@@ -22,7 +22,6 @@ class Figures:
     rate: float
     """Answers per second."""
     p50: float
-    p99: float
     """Milliseconds, the connection included."""
     cpu: float
     """Milliseconds of the server's processor for each answer."""
@@ -61,8 +60,7 @@ def burst(server: Process, requests: Sequence[bytes], *, largest: int = LARGEST)
                     client.socket.close()
                     send_next()
         whole, used = time.perf_counter() - started, server.cpu_seconds() - before
-    found = tail([1000 * one for one in seconds])
-    return Figures(len(requests) / whole, found["p50"], found["p99"], 1000 * used / len(requests))
+    return Figures(len(requests) / whole, 1000 * statistics.median(seconds), 1000 * used / len(requests))
 
 
 def _check(client: Client) -> None:

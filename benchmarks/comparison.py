@@ -80,7 +80,7 @@ def compare(plan: Plan, advance: Advance) -> Result:
 def summary(matches: Mapping[str, Match], figures: Mapping[str, list[Figures]]) -> Result:
     return {
         name: asdict(match)
-        | {kind: spread([asdict(one)[kind] for one in figures[name]]) for kind in ("rate", "p50", "p99", "cpu")}
+        | {kind: spread([asdict(one)[kind] for one in figures[name]]) for kind in ("rate", "p50", "cpu")}
         for name, match in matches.items()
     }
 

@@ -30,13 +30,13 @@ def _comparison(result: Result) -> Iterator[str]:
         "SSIM is that to libvips's Lanczos over every pixel of the source; each peer's quality is the one whose SSIM "
         f"is nearest to Lightfast's at quality 80. {versions}.\n"
     )
-    head = ["", "renders/s", "p50 ms", "p99 ms", "CPU ms/render", "Lightfast is", "quality", "SSIM", "bytes"]
+    head = ["", "renders/s", "p50 ms", "CPU ms/render", "Lightfast is", "quality", "SSIM", "bytes"]
     for case, found in result["cases"].items():
         yield f"### Of a {case} ({found['bytes']:,} bytes)\n"
         ours = found["contestants"][OURS]
         rows = []
         for name, one in found["contestants"].items():
-            speed = [median(one["rate"]), *(number(one[kind]["median"]) for kind in ("p50", "p99", "cpu"))]
+            speed = [median(one["rate"]), *(number(one[kind]["median"]) for kind in ("p50", "cpu"))]
             ratio = f"{ours['rate']['median'] / one['rate']['median']:.2f} ×"
             rows.append([TITLES[name], *speed, ratio, str(one["quality"]), f"{one['ssim']:.4f}", f"{one['bytes']:,}"])
         yield table(head, rows)

@@ -128,7 +128,7 @@ def _result() -> dict[str, object]:
 
 def test_the_page_shows_every_figure_and_who_is_missing() -> None:
     page = "\n".join(sections(_result()))
-    assert "| IPX | 60 (60–60) | 5 | 5 | 5 | 1.50 × | 77 | 0.9821 | 7,800 |" in page
+    assert "| IPX | 60 (60–60) | 5 | 5 | 1.50 × | 77 | 0.9821 | 7,800 |" in page
     assert "Not measured: Thumbor. To have it: `scripts/peers`." in page
     assert "| MiB | 100 | 200 | 200 | 200 | 200 | 200 | 210 |" in page
 
