@@ -125,6 +125,11 @@ def _option(name: str, value: str | bool) -> list[str]:
     return [f"--{name}", value]
 
 
+def _run(directory: Path, code: str) -> Server:
+    port = _free_port()
+    return _launch(directory, [sys.executable, "-c", code, str(port)], port)
+
+
 def _launch(directory: Path, command: list[str], port: int) -> Server:
     log = directory / f"server-{port}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTFAST_")}
@@ -182,8 +187,7 @@ def start_script(tmp_path: Path) -> Iterator[Callable[[str], Server]]:
     started: list[Server] = []
 
     def start(code: str) -> Server:
-        port = _free_port()
-        started.append(_launch(tmp_path, [sys.executable, "-c", code, str(port)], port))
+        started.append(_run(tmp_path, code))
         return started[-1]
 
     yield start

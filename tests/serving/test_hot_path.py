@@ -6,8 +6,10 @@ import asyncio
 import re
 import select
 import shutil
+import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.serving.conftest import ServerHere, _run, _start
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
@@ -43,6 +46,18 @@ uvicorn.run(app, port=int(sys.argv[1]), http=Protocol, ws="none", server_header=
 """
 
 
+@dataclass(frozen=True)
+class Known:
+    """Originals with their ETags by id, and what is made with its ETags by target."""
+
+    originals: tuple[tuple[str, str], ...]
+    made: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([tag for _, tag in self.originals] + [tag for _, tags in self.made for tag in tags]))
+
+
 @dataclass
 class Pair:
     """A server with the hot path and one without, which hold the same images."""
@@ -50,13 +65,21 @@ class Pair:
     hot: Any
     full: Any
     etags: dict[str, str]
+    made: dict[str, tuple[str, ...]]
+    """The ETags of what is made, by target; several where Accept chooses."""
+
+    @property
+    def known(self) -> Known:
+        """Everything that both have."""
+        return Known(tuple(self.etags.items()), tuple(self.made.items()))
 
 
-@pytest.fixture
-def pair(start_lightfast: Start, start_script: Start, picture: Paint, tmp_path: Any) -> Pair:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, picture: Paint) -> Iterator[Pair]:
+    path = tmp_path_factory.mktemp("pair")
     # As images differ by size: in a packet, in a file of its own, and more than a socket takes at once.
     sizes = {"small": (32, 24), "medium": (120, 100), "large": (520, 400)}
-    writer = start_lightfast()
+    writer = ServerHere(path)
     etags = {}
     with writer.client() as client:
         for id, (width, height) in sizes.items():
@@ -64,18 +87,47 @@ def pair(start_lightfast: Start, start_script: Start, picture: Paint, tmp_path: 
             etags[id] = stored.headers["etag"].strip('"')
         client.put("/images/small?ttl=0", content=picture(33, 24))  # its bare URL says no-cache from now on
         etags["small"] = client.put("/images/small?ttl=0", content=picture(34, 24)).headers["etag"].strip('"')
+        made = make_variants(client)
     writer.stop()
     for name in ("hot", "full"):
-        shutil.copy(tmp_path / "images.db", tmp_path / f"{name}.db")
-    hot = start_lightfast(store="sqlite:///hot.db", log="off", write_token=TOKEN)
-    pair = Pair(hot, start_script(FULL_PATH), etags)
+        shutil.copy(path / "images.db", path / f"{name}.db")
+    pair = Pair(
+        _start(path, store="sqlite:///hot.db", log="off", write_token=TOKEN), _run(path, FULL_PATH), etags, made
+    )
     for server in (pair.hot, pair.full):
         with server.client() as client:
             for id, etag in etags.items():
                 for _ in range(2):
                     for url in (f"/images/{id}", f"/images/{id}?v={etag}"):
                         assert client.get(url).status_code == 200
-    return pair
+            assert make_variants(client) == made
+    yield pair
+    for server in (pair.hot, pair.full):
+        server.stop(signal.SIGKILL)
+
+
+MADE = ("/images/medium?w=32", "/images/small?fm=webp&w=16", "/placeholders/32x24.png?text=hot")
+CHOSEN = ("/images/medium?w=48&auto=format", "/images/small?auto=compress,format")
+ACCEPTS = ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "image/webp,*/*", "*/*", "image/png")
+
+
+def make_variants(client: Any) -> dict[str, tuple[str, ...]]:
+    """Have the variants in memory, the better AVIF too, and tell their ETags by target."""
+    made = {}
+    for url in (*MADE, *CHOSEN):
+        tags = []
+        for accept in ACCEPTS if url in CHOSEN else ACCEPTS[-1:]:
+            deadline = time.monotonic() + 60
+            while True:
+                answers = [client.get(url, headers={"Accept": accept}) for _ in range(2)]
+                # One that was made in a hurry has no date.
+                if "last-modified" in answers[0].headers or url.startswith("/placeholders"):
+                    break
+                assert time.monotonic() < deadline
+            assert {answer.status_code for answer in answers} == {200}
+            tags.append(answers[0].headers["etag"].strip('"'))
+        made[url] = tuple(tags)
+    return made
 
 
 # Requests as they are on the wire: a request line and header lines, each with its line end
@@ -223,9 +275,9 @@ def tag_lists(etags: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 @cache
-def targets(etags: tuple[tuple[str, str], ...]) -> tuple[bytes, ...]:
+def targets(known: Known) -> tuple[bytes, ...]:
     found = [b"/images/missing", b"/healthz", b"/images", b"/", b"*", b"x", b"/images/", b"/images/%00", b"/images/a b"]
-    for id, etag in ((id.encode(), etag.encode()) for id, etag in etags):
+    for id, etag in ((id.encode(), etag.encode()) for id, etag in known.originals):
         plain = [b"/images/" + id, b"/images/%b?v=%b" % (id, etag)]
         found += plain * (8 if id == b"large" else 24)
         found += [b"http://x%b" % target for target in plain] + [b"/%b" % target for target in plain]
@@ -234,6 +286,10 @@ def targets(etags: tuple[tuple[str, str], ...]) -> tuple[bytes, ...]:
             plain[0] + end for end in (b"?", b"?v=other", b"?download=1", b"/", b"?x=1&v=" + etag, b"%20", b"\xfc")
         ]
         found += [plain[0] + b"?x=" + plain[0], plain[1] + b"&download", plain[0] + b"?" + b"q" * 3000]
+    for target in (url.encode() for url, _ in known.made):
+        found += [target] * 14
+        found += [b"http://x" + target, target + b"#part", target + b"&v=other", target + b"&w=9", target + b"&q=900"]
+        found += [target.replace(b"=", b"%3D"), target.replace(b"a", b"%61"), target + b"&x=1", target + b"&download"]
     return tuple(found)
 
 
@@ -256,11 +312,11 @@ UNIT = st.tuples(st.integers(0, 99), st.integers(0, 99)).map(lambda drawn: (draw
 
 
 @st.composite
-def requests(draw: st.DrawFn, etags: dict[str, str]) -> bytes:
+def requests(draw: st.DrawFn, known: Known) -> bytes:
     """A browser's request, most often changed in some places."""
     lines = list(draw(one_of(HEADER_SETS)))
     if chance(draw, 1 / 3):
-        value = draw(one_of(tag_lists(tuple(etags.values()))))
+        value = draw(one_of(tag_lists(known.tags)))
         name = draw(one_of((b"If-None-Match: ", b"if-none-match:", b"IF-NONE-MATCH:\t")))
         lines.insert(place(draw, len(lines)), name + value + b"\r\n")
     method, version = b"GET", V11
@@ -270,7 +326,7 @@ def requests(draw: st.DrawFn, etags: dict[str, str]) -> bytes:
         version = draw(one_of(VERSIONS))
     for _ in range(place(draw, 3) - 1):
         draw(one_of(CHANGES))(draw, lines)
-    target = draw(one_of(targets(tuple(etags.items()))))
+    target = draw(one_of(targets(known)))
     request = b"%b %b %b\r\n" % (method, target, version) + b"".join(lines) + b"\r\n"
     if chance(draw, 1 / 15):
         request += draw(one_of((b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"\r\n", b"0\r\n\r\n", b"G")))
@@ -315,9 +371,9 @@ CHANGES = (add_odd_line, add_odd_line, add_odd_line, shuffle, double, drop, chan
 
 
 @st.composite
-def conversations(draw: st.DrawFn, etags: dict[str, str]) -> list[bytes]:
+def conversations(draw: st.DrawFn, known: Known) -> list[bytes]:
     """What is written on one connection, piece by piece."""
-    pieces = draw(st.lists(requests(etags), min_size=2, max_size=4))
+    pieces = draw(st.lists(requests(known), min_size=2, max_size=4))
     match draw(st.integers(1, 8)):
         case 1:
             return [b"".join(pieces)]
@@ -395,9 +451,24 @@ def test_whatever_one_thing_is_odd_both_paths_answer_alike(pair: Pair) -> None:
     odd += [usual(b"X: y" + end) for end in LINE_ENDS]
     odd += [usual(method=method) for method in METHODS]
     odd += [usual(version=version) for version in VERSIONS]
-    odd += [usual(target=target) for target in dict.fromkeys(targets(tuple(pair.etags.items())))]
+    odd += [usual(target=target) for target in dict.fromkeys(targets(pair.known))]
     for request in odd:
         check(pair, [request])
+
+
+def test_both_paths_choose_alike_whoever_asks_in_between(pair: Pair) -> None:
+    """What the hot path has ready for a target is told apart by what the clients accept."""
+    for target, tags in pair.made.items():
+        requests = [
+            b"GET %b HTTP/1.1\r\nHost: x\r\n%b%b\r\n" % (target.encode(), accept, condition)
+            for accept in (b"", *(b"Accept: %b\r\n" % accept.encode() for accept in ACCEPTS), b"Save-Data: on\r\n")
+            for condition in (b"", *(b'If-None-Match: "%b"\r\n' % tag.encode() for tag in dict.fromkeys(tags)))
+        ]
+        check(pair, requests)
+        answers = check(pair, requests * 2)
+        assert answers.count(HIT) == len(requests) * 2
+        seen = set(re.findall(rb'etag: "([0-9a-f]+)"', answers))
+        assert seen == {tag.encode() for tag in tags}
 
 
 def test_both_paths_answer_alike_and_leave_the_connection_alike(pair: Pair) -> None:
@@ -411,7 +482,7 @@ def test_both_paths_answer_alike_and_leave_the_connection_alike(pair: Pair) -> N
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(conversations(pair.etags))
+    @given(conversations(pair.known))
     def compare(pieces: list[bytes]) -> None:
         nonlocal answers, hits
         hot = check(pair, pieces)
