@@ -33,6 +33,7 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # ITU-T T.81, table B.1: the frames of every process, the first scan, the markers that stand alone.
 _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SOS = 0xDA
+_JPEG_SCANS = 64  # at most: a few bytes can make a decoder go over all of the pixels once more
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_FILL = re.compile(rb"\xff+")
 # GIF89a, appendix A.
@@ -64,8 +65,7 @@ def sniff(content: bytes, max_pixels: int = MAX_PIXELS) -> Sniffed:
     """
     if not content:
         raise InvalidImage("The image is empty: it has 0 bytes.")
-    media_type = _recognise(content)
-    if media_type is None:
+    if (media_type := _recognise(content)) is None:
         raise UnsupportedMediaType(f"The content is {_describe(content)}; supported are {', '.join(EXTENSIONS)}.")
     measure, check_whole = _FORMATS[media_type]
     try:
@@ -213,8 +213,11 @@ def _measure_jpeg(content: bytes) -> tuple[int, int]:
 def _check_jpeg(content: bytes) -> None:
     *_, (_, scan) = _segments(content)
     # In coded data 0xFF is stuffed (§B.1.1.5): an EOI there is one.
-    if content.rfind(b"\xff\xd9", scan) < 0:
+    end = content.find(b"\xff\xd9", scan)
+    if end < 0:
         raise _truncated("image/jpeg")
+    if content.count(b"\xff\xda", scan, end) >= _JPEG_SCANS:
+        raise _fragmented("image/jpeg", _JPEG_SCANS)
 
 
 def _measure_webp(content: bytes) -> tuple[int, int]:
@@ -380,10 +383,8 @@ def _owned(content: bytes, iprp: tuple[int, int], item: int) -> list[int]:
 
 
 def _check_avif(content: bytes) -> None:
-    """Every box lies within the file, and there is one for the coded picture.
-
-    A last box of size 0 reaches to the end of the file by definition (§4.2.2): cut off there, it can't be told.
-    """
+    """Every box lies within the file, and there is one for the coded picture. A last box of size 0 reaches to the end
+    of the file by definition (§4.2.2): cut off there, it can't be told."""
     if b"mdat" not in _children(content, 0, len(content)) and b"idat" not in _items(content):
         raise _truncated("image/avif")
 

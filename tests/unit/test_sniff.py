@@ -255,6 +255,16 @@ def test_files_made_of_endless_parts_are_refused_by_a_bound(content: bytes, limi
     assert f"more than {limit} parts" in refusal(content)
 
 
+def test_a_jpeg_has_a_bound_for_its_scans() -> None:
+    """The decoder goes over every pixel for each of them, and a scan that changes nothing has some fifty bytes."""
+    progressive = FILES["jpeg progressive"][1]
+    last = progressive[progressive.rindex(b"\xff\xda") : -2]
+    more = 64 - progressive.count(b"\xff\xda")
+    assert sniff(progressive[:-2] + last * more + b"\xff\xd9").width == 31
+    assert "more than 64 parts" in refusal(progressive[:-2] + last * (more + 1) + b"\xff\xd9")
+    assert sniff(progressive + b"\xff\xda" * 100 + b"\xff\xd9").width == 31
+
+
 def test_endless_fill_bytes_are_passed_in_one_step() -> None:
     assert "truncated" in refusal(b"\xff\xd8" + endless(b"\xff"))
     assert sniff(JPEG[:2] + endless(b"\xff") + JPEG[2:]).width == 31
