@@ -232,6 +232,7 @@ BOMBS = {
     "png just over": lambda: png_file(7072, 7072),
     "gif": lambda: gif_file(65_535, 65_535, 100),
     "webp": lambda: webp_file(16_383, 16_383, 100),
+    "gif within the limit of other types": lambda: gif_file(3500, 3500, 1),
     "frames of a gif": lambda: gif_file(1000, 1000, 60_000),
 }
 
@@ -370,6 +371,15 @@ def test_a_stopped_render_ends(wish: dict[str, Any]) -> None:
     assert [error.limit for error in errors] == [0.25]
     # libvips itself gave up: what runs to its end and is found to be late has no such cause.
     assert isinstance(errors[0].__context__, pyvips.Error)
+
+
+def test_a_stopped_animation_ends_with_its_frame() -> None:
+    source, stop = gif_file(447, 447, 500), Stop(0.25)
+    timer = threading.Timer(0.1, stop.stop)
+    timer.start()
+    with pytest.raises(RenderTimeout) as caught:
+        render(source, Variant(width=64, format=Format.WEBP), Limits(), stop)
+    assert isinstance(caught.value.__context__, pyvips.Error)
 
 
 def test_what_is_stopped_already_does_not_start() -> None:

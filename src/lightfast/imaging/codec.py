@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
+# What is decoded as a whole is decoded in memory, within a limit, and not into a file among the temporary ones.
+os.environ.setdefault("VIPS_DISC_THRESHOLD", "4g")
 
 import pyvips
 
@@ -107,20 +109,29 @@ def _render(content: Content, variant: Variant, limits: Limits, stop: Stop, keep
     plan = make_plan(source.size, variant, source.orientation, trimmed)
     check_output(plan.output, target, limits, lossless=variant.lossless)
     count = source.frames if target in ANIMATED else 1
-    if (
-        count > limits.frames
-        or count * source.size.pixels > limits.pixels_animated
-        or count * plan.output.pixels > limits.pixels_out
-    ):
+    if not source.movable(count) or count * plan.output.pixels > limits.pixels_out:
         count = 1
     frames, plan = source.load(count, plan)
-    made = transform(frames, Job(plan, variant, target), stop.watch)
-    image = (made[0] if count == 1 else pyvips.Image.arrayjoin(made, across=1)).copy()
+    image = _transformed(frames, Job(plan, variant, target), stop).copy()
     _describe(image, plan.output.height)
     stop.watch(image)
     content = ENCODERS[target](image, Encoding(variant, count * plan.output.pixels, keep))
     stop.check()
     return Picture(content, MEDIA_TYPES[target], plan.output.width, plan.output.height)
+
+
+def _transformed(frames: list[pyvips.Image], job: Job, stop: Stop) -> pyvips.Image:
+    """One frame, or several below each other. Of several each is made before the next is begun: what libvips keeps in
+    memory for one that is under way is many times what comes out of it.
+    """
+    if len(frames) == 1:
+        return transform(frames[0], job, stop.watch)[0]
+    made: list[pyvips.Image] = []
+    for frame in frames:
+        image, job = transform(frame, job, stop.watch)
+        made.append(image.copy_memory())
+        stop.forget(but=frames)
+    return pyvips.Image.arrayjoin(made, across=1)
 
 
 def _describe(image: pyvips.Image, page_height: int) -> None:

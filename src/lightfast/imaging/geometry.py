@@ -55,11 +55,13 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a render may cost. ``InvalidImage`` and ``TooLarge`` beyond the first three, ``InvalidRequest`` beyond
+    """What a render may cost. ``InvalidImage`` and ``TooLarge`` beyond the first four, ``InvalidRequest`` beyond
     ``pixels_out``; an animation with more than the last two say is treated as its first frame."""
 
     pixels_in: int = 50_000_000
     """In one frame of the source."""
+    pixels_gif: int = 12_000_000
+    """In the canvas of a GIF: all of it is decoded at once, with four bytes a pixel, and 35 bytes are a whole GIF."""
     bytes_in: int = 100 * 1024 * 1024
     """In the file."""
     memory: int = 320 * 1024 * 1024

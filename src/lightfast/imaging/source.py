@@ -23,10 +23,13 @@ _LOADERS: Mapping[str, _Loader] = {
     "image/gif": pyvips.Image.gifload_source,
     "image/avif": pyvips.Image.heifload_source,
 }
+_GIF = b"GIF8"
 _PAGED = frozenset({"image/webp", "image/gif"})
 
-_WHOLE: Mapping[str, int] = {"image/jpeg": 2, "image/avif": 5, "image/webp": 1, "image/gif": 2}
+_WHOLE: Mapping[str, int] = {"image/jpeg": 2, "image/avif": 5, "image/gif": 2}
 """What is (a JPEG or PNG: may be) decoded as a whole, and bytes of memory for each byte of pixels, as measured."""
+_WHOLE_WEBP = 8
+"""Bytes of memory for each pixel of a WebP that libwebp doesn't make smaller while it decodes, as measured."""
 _TEXTS = (b"zTXt", b"iTXt")
 _PACKED_TEXT = 65536
 """Bytes of packed text in a PNG that are unpacked, into a thousand times as much at worst."""
@@ -42,19 +45,26 @@ class Source:
 
     def __init__(self, content: Content, limits: Limits, stop: Stop) -> None:
         content = content if isinstance(content, bytes) else bytes(content)
-        self.media_type = sniff(content, limits.pixels_in).media_type
+        most = min(limits.pixels_in, limits.pixels_gif) if content.startswith(_GIF) else limits.pixels_in
+        self.media_type = sniff(content, most).media_type
         self._content = _without_long_texts(content) if self.media_type == "image/png" else content
-        self._stop = stop
+        self._stop, self._limits = stop, limits
         self._header = self._load()
         self.size = Size(self._header.width, self._header.height)
-        if self.size.pixels > limits.pixels_in:
+        if self.size.pixels > most:
             raise InvalidImage(f"The {self.media_type} holds {self.size.pixels} pixels, more than its header says.")
-        self._check_memory(limits)
+        self._check_memory()
 
     @property
     def frames(self) -> int:
         """How many the file has; 1 for a still picture."""
         return int(self._header.get_n_pages()) if self.media_type in _PAGED else 1
+
+    def movable(self, frames: int) -> bool:
+        """Whether as many frames may be decoded. Those of a WebP all lie in memory, as libvips reads them."""
+        limits, pixels = self._limits, frames * self.size.pixels
+        memory = 4 * pixels if self.media_type == "image/webp" else 0
+        return frames <= limits.frames and pixels <= limits.pixels_animated and memory <= limits.memory
 
     @property
     def orientation(self) -> int:
@@ -71,6 +81,8 @@ class Source:
         elif self.media_type == "image/webp" and plan.reduction > 2:
             # libwebp averages boxes; the rest is left to a better filter.
             options = {"scale": 2 / plan.reduction}
+        elif self.media_type == "image/webp":
+            self._check_need(self.size.pixels * _WHOLE_WEBP)
         same = frames == 1 and options.get("shrink", 1) == 1 and "scale" not in options
         image = self._header if same else self._load(frames, **options)
         height = image.height // frames
@@ -84,6 +96,8 @@ class Source:
 
         A large picture is looked at in cells of a few pixels, and cut between them.
         """
+        if self.media_type == "image/webp":
+            self._check_need(self.size.pixels * _WHOLE_WEBP)
         cell = math.ceil(math.sqrt(self.size.pixels / _TRIM_PIXELS))
         image = self._load().shrink(cell, cell).colourspace("srgb").copy_memory()
         corner = image(0, 0)
@@ -93,6 +107,8 @@ class Source:
         self._stop.watch(image)
         # line_art: no median first, which takes ten times as long and rounds off corners.
         found = image.find_trim(threshold=_TRIM_THRESHOLD, background=corner, line_art=True)
+        # What was decoded for this, maybe as a whole, is not kept beside what is decoded next.
+        self._stop.forget(but=(self._header,))
         left, top, width, height = (cell * it for it in found)
         if not width or not height:
             return Box(0, 0, *self.size)
@@ -106,16 +122,20 @@ class Source:
         self._stop.watch(image)
         return image
 
-    def _check_memory(self, limits: Limits) -> None:
+    def _check_memory(self) -> None:
         """Most pictures are decoded row by row; this is for those that can't be."""
         image = self._header
-        if not image.get_typeof("interlaced") and self.media_type in ("image/png", "image/jpeg"):
+        by_row = self.media_type in ("image/png", "image/jpeg") and not image.get_typeof("interlaced")
+        if by_row or self.media_type == "image/webp":
             return
         sample = 2 if image.format == "ushort" else 1
-        need = self.size.pixels * image.bands * sample * _WHOLE.get(self.media_type, 1)
-        if need > limits.memory:
+        self._check_need(self.size.pixels * image.bands * sample * _WHOLE.get(self.media_type, 1))
+
+    def _check_need(self, need: int) -> None:
+        most = self._limits.memory
+        if need > most:
             raise InvalidImage(
-                f"The {self.media_type} needs about {need} bytes of memory to be decoded; the limit is {limits.memory}."
+                f"The {self.media_type} needs about {need} bytes of memory to be decoded; the limit is {most}."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Protocol
 
 from lightfast.errors import RenderTimeout
@@ -47,10 +48,11 @@ class Stop:
                 return
         image.set_kill(True)
 
-    def forget(self) -> None:
-        """Let go of what was watched: it is freed in the thread that made it."""
+    def forget(self, *, but: Iterable[Killable] = ()) -> None:
+        """Let go of what was watched, ``but`` of a part: it is freed in the thread that made it."""
+        kept = list(but)
         with self._lock:
-            self._watched = []
+            self._watched = [] if self._stopped else kept
 
     def check(self) -> None:
         """Raises ``RenderTimeout`` once it is time to end."""

@@ -47,6 +47,7 @@ class Job:
 
 
 Step = Callable[[pyvips.Image, Job], pyvips.Image]
+Watch = Callable[[pyvips.Image], None]
 
 
 def cut(image: pyvips.Image, job: Job) -> pyvips.Image:
@@ -146,26 +147,24 @@ _FINISH: Sequence[Step] = (crop, colours, blur, sharpen, canvas, flatten)
 STEPS: Sequence[Step] = (*_LAY_OUT, *_FINISH)
 
 
-def transform(frames: list[pyvips.Image], job: Job, watch: Callable[[pyvips.Image], None]) -> list[pyvips.Image]:
-    """Make of each frame what ``job`` says; the first one decides where all are cropped.
+def transform(frame: pyvips.Image, job: Job, watch: Watch) -> tuple[pyvips.Image, Job]:
+    """Make of ``frame`` what ``job`` says. With it, the job for the frames after it: all are cropped where this one is.
 
-    The frames may be parts of one sequential image. ``watch`` is shown what each step gives.
+    ``watch`` is shown what each step gives.
     """
-    frames = _run(_LAY_OUT, frames, job, watch)
+    frame = _run(_LAY_OUT, frame, job, watch)
     if job.plan.entropy:
-        frames[0] = frames[0].copy_memory()
-        job = replace(job, plan=replace(job.plan, window=_most_interesting(frames[0], job.plan.window)))
-    return _run(_FINISH, frames, job, watch)
+        frame = frame.copy_memory()
+        window = _most_interesting(frame, job.plan.window)
+        job = replace(job, plan=replace(job.plan, window=window, entropy=False))
+    return _run(_FINISH, frame, job, watch), job
 
 
-def _run(
-    steps: Sequence[Step], frames: list[pyvips.Image], job: Job, watch: Callable[[pyvips.Image], None]
-) -> list[pyvips.Image]:
+def _run(steps: Sequence[Step], frame: pyvips.Image, job: Job, watch: Watch) -> pyvips.Image:
     for step in steps:
-        frames = [step(frame, job) for frame in frames]
-        for frame in frames:
-            watch(frame)
-    return frames
+        frame = step(frame, job)
+        watch(frame)
+    return frame
 
 
 def _most_interesting(image: pyvips.Image, window: Box) -> Box:
