@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help run test histories bench check setup
+.PHONY: help run test fuzz histories bench check setup
 
 help:
 	@echo "make run     set up, start the server on the embedded store, load the sample images"
 	@echo "make test    set up, run every test"
+	@echo "make fuzz    set up, fetch test images of other projects, try COUNT=20000 mutations of them, of SEED=1"
 	@echo "make bench   set up, install the peers (nginx, Varnish, wrk, IPX, Thumbor), measure, render benchmarks/README.md"
 	@echo "make histories   record a minute of reads and writes for each way to break the store, and check them"
 	@echo "make check   set up, check format, lint, types and layers"
@@ -27,6 +28,12 @@ test: $(READY)
 	@scripts/system-packages chromium redis-server openssl node:nodejs npm
 	@scripts/npm-packages tests/clients
 	@$(BIN)/pytest $(ARGS)
+
+fuzz: COUNT ?= 20000
+fuzz: SEED ?= 1
+fuzz: $(READY)
+	@LIGHTFAST_FUZZ_COUNT=$(COUNT) LIGHTFAST_FUZZ_SEED=$(SEED) \
+		$(BIN)/pytest -q -s --no-header --timeout 0 tests/fuzz/long_run.py $(ARGS)
 
 histories: $(READY)
 	@scripts/system-packages redis-server
