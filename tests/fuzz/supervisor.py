@@ -29,6 +29,8 @@ GRACE = 10.0
 MEMORY = 512 * 1024 * 1024
 """Bytes by which one stage may raise the memory of its process: ``Limits.memory`` (320 MiB) for a picture that has to
 be decoded as a whole, and what it takes to make another picture of that."""
+KEPT = 256 * 1024 * 1024
+"""Bytes that a worker may have between two stages, however many images it has seen; it starts with some 100 MiB."""
 _KILL = 4 * MEMORY
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -63,6 +65,8 @@ class Tally:
     findings: list[Finding] = field(default_factory=list)
     memory: tuple[int, str] = (0, "")
     """Most bytes, and of what."""
+    kept: int = 0
+    """Most bytes that a worker had before a stage: those of its libraries, and of what leaks."""
     slowest: tuple[float, str] = (0.0, "")
     """Most seconds of CPU."""
     latest: tuple[float, str] = (0.0, "")
@@ -190,14 +194,15 @@ def _add(tally: Tally, order: Order, answer: list[dict[str, Any]] | tuple[str, s
         else:
             tally.refusals[result["outcome"]] += 1
         tally.memory = max(tally.memory, (result["memory"], name))
+        tally.kept = max(tally.kept, result["kept"])
         tally.slowest = max(tally.slowest, (result["cpu"], name))
         late = result["seconds"] - order.deadline
         tally.latest = max(tally.latest, (late, name))
         wrong = [("error", result["wrong"])] if result["wrong"] else []
         if late > GRACE:
             wrong.append(("hang", f"{name}: {result['seconds']:.1f} s"))
-        if result["memory"] > MEMORY:
-            wrong.append(("memory", f"{name}: {result['memory'] >> 20} MiB"))
+        if result["memory"] > MEMORY or result["kept"] > KEPT:
+            wrong.append(("memory", f"{name}: {result['memory'] >> 20} MiB over {result['kept'] >> 20} MiB"))
         tally.findings += (_keep(order, what, f"{name}\n{details}", found) for what, details in wrong)
 
 
