@@ -107,19 +107,26 @@ def _webp_lossless_claim(width: int, height: int) -> bytes:
 
 
 def _avif_claim(width: int, height: int) -> bytes:
-    parts = cut(_STILL.heifsave_buffer(compression="av1"), AVIF)
+    return _avif_of(width, height, _STILL.heifsave_buffer(compression="av1"))
+
+
+def _avif_of(width: int, height: int, avif: bytes) -> bytes:
+    """``avif`` with another size claimed."""
+    parts = cut(avif, AVIF)
     for part in (part for found in lists(parts) for part in found if part.kind == b"ispe"):
         part.body = bytes(4) + struct.pack(">II", width, height)
     return seal(parts, AVIF)
 
 
-def _avif_grid(rows: int, columns: int, claim: tuple[int, int]) -> bytes:
-    """A grid whose every tile is the one small picture."""
-    tile = cut(_STILL.heifsave_buffer(compression="av1"), AVIF)
+def _avif_grid(rows: int, columns: int, side: int, claim: tuple[int, int]) -> bytes:
+    """A grid whose every tile is one picture, grey, with sides of ``side``."""
+    picture = pyvips.Image.black(side, side, bands=3) + 90
+    grey = picture.cast("uchar").copy(interpretation="srgb")
+    tile = cut(grey.heifsave_buffer(compression="av1", effort=0, keep="none"), AVIF)
     meta = next(part for part in tile if part.kind == b"meta")
     coded = next(part.body for part in tile if part.kind == b"mdat")
     config = next(part for found in lists(tile) for part in found if part.kind == b"av1C")
-    sizes = [Part(b"ispe", struct.pack(">III", 0, *size)) for size in ((60, 40), claim)]
+    sizes = [Part(b"ispe", struct.pack(">III", 0, *size)) for size in ((side, side), claim)]
     grid = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, *claim)
     items = [
         Part(b"infe", struct.pack(">IHH4s", 2 << 24, number, 0, kind) + b"\0")
@@ -166,7 +173,7 @@ REFUSED: Mapping[str, Bomb] = {
     "gif 65535², 100 frames": lambda: _gif(65_535, 65_535, 100),
     "gif of 60000 frames": lambda: _gif(1000, 1000, 60_000),
     "avif 65535²": lambda: _avif_claim(65_535, 65_535),
-    "avif grid of 65280 tiles, 46000²": lambda: _avif_grid(255, 256, (46_000, 46_000)),
+    "avif grid of 65280 tiles, 46000²": lambda: _avif_grid(255, 256, 64, (46_000, 46_000)),
     "not an image: svg": lambda: b"<svg xmlns='http://www.w3.org/2000/svg' width='99999' height='99999'/>",
 }
 """What no pixel may be decoded of."""
@@ -204,7 +211,9 @@ WITHIN: Mapping[str, Bomb] = {
     "gif 60 × 40, 49000 frames": lambda: _gif(60, 40, 49_000),
     "avif 50 MP": lambda: _plain(".avif[effort=0]"),
     "avif 50 MP, with the data of 60 × 40": lambda: _avif_claim(_SIDE, _SIDE),
-    "avif grid of 65280 tiles, 7071²": lambda: _avif_grid(255, 256, (_SIDE, _SIDE)),
-    "avif grid of 9900 tiles, 6000²": lambda: _avif_grid(150, 66, (60 * 66, 40 * 150)),
+    "avif grid of 65280 tiles, 4480²": lambda: _avif_grid(255, 256, 64, (4480, 4480)),
+    "avif grid of 256 tiles, 4608²": lambda: _avif_grid(16, 16, 288, (4608, 4608)),
+    "avif grid of 4 tiles, 1024²": lambda: _avif_grid(2, 2, 512, (1024, 1024)),
+    "avif 60 × 40, with the data of 5000²": lambda: _avif_of(60, 40, _plain(".avif[effort=0]", 5000, 5000)),
 }
 """What is within the limits and is made, or is found to be damaged on the way: bounded by them."""
