@@ -366,7 +366,7 @@ def test_while_the_store_is_away(start_here: Start, frozen: Any) -> None:
             for url, accept in (("/images/a?w=16", "*/*"), ("/images/a?w=48&auto=format", CHROME)):
                 made = client.get(url, headers={"Accept": accept})
                 assert first.made(made)
-                assert made.headers["cache-status"] == "lightfast; fwd=uri-miss; detail=stale-store-away"
+                assert made.headers["cache-status"] == "lightfast; fwd=uri-miss; stored; detail=stale-store-away"
                 assert made.headers["cache-control"] == "no-cache"
                 assert "age" in made.headers
             assert client.get("/images/a/preview").json()["width"] == 60

@@ -237,15 +237,17 @@ class Variants:
         if current.meta.etag != wanted.source.etag:
             raise Outdated
         size = len(rendition.content) + ENTRY_OVERHEAD
-        if current.age is not None or not fill.holds(current.meta) or not tier.memory.admits(size):
+        if not fill.holds(current.meta) or not tier.memory.admits(size):
             return False
+        # While the store is away it is kept all the same, so that it is made once; nobody has vouched for it since.
+        verified = fill.begun if current.age is None else fill.begun - current.age
         meta = wanted.meta(len(rendition.content), rendition.width, rendition.height)
-        entry = Entry(meta, in_own_pages(rendition.content), fill.epoch, fill.begun)
+        entry = Entry(meta, in_own_pages(rendition.content), fill.epoch, verified)
         tier.memory.put(wanted.key, entry, size)
         moves = None
         if current.content is not None and self._renderer.may_move(current.meta.media_type):
             moves = self._renderer.moves(current.content)
-        self._families.join(wanted.key, Entry(current.meta, b"", fill.epoch, fill.begun), moves)
+        self._families.join(wanted.key, Entry(current.meta, b"", fill.epoch, verified), moves)
         return True
 
     async def _improve(self, wanted: Wanted, instead: Wanted) -> None:

@@ -1,0 +1,339 @@
+"""Variants over a store that can be held back and a clock that is set: what only the order of events shows."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import pyvips
+from tests.faults.recorder import md5
+
+from lightfast.cache.coherence import LinkState
+from lightfast.cache.families import Families
+from lightfast.cache.memory import MemoryCache
+from lightfast.cache.missing import MissingIds
+from lightfast.cache.tiered import TieredCache
+from lightfast.cache.variants import Outdated, Variants
+from lightfast.errors import Missing, StoreUnavailable
+from lightfast.imaging.geometry import Limits
+from lightfast.imaging.pool import RenderPool
+from lightfast.imaging.rendering import Rendering
+from lightfast.model import Draft
+from lightfast.stores.memory import MemoryStore
+from lightfast.variant import Format, Variant
+
+SMALL = Variant(width=4)
+OTHER = Variant(width=3, format=Format.WEBP)
+
+
+def painted(grey):
+    image = (pyvips.Image.black(8, 8, bands=3) + grey).cast("uchar").copy(interpretation="srgb")
+    return bytes(image.write_to_buffer(".png"))
+
+
+OLD, NEW = painted(20), painted(220)
+
+
+def grey_of(found):
+    return round(pyvips.Image.new_from_buffer(bytes(found.content), "").avg())
+
+
+class HeldStore(MemoryStore):
+    """A store whose variants come late, whose link can be lost, and which can be away."""
+
+    def __init__(self, clock):
+        super().__init__(max_bytes=1 << 20, clock=clock)
+        self.heads = self.puts = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.asked = asyncio.Event()
+        self.away = False
+        self._lost = None
+
+    async def head(self, id):
+        self.heads += 1
+        self._check()
+        return await super().head(id)
+
+    async def get(self, id):
+        self._check()
+        return await super().get(id)
+
+    async def ping(self):
+        self._check()
+
+    async def get_variant(self, source, spec):
+        found = await super().get_variant(source, spec)
+        self.asked.set()
+        await self.answering.wait()
+        self._check()
+        return found
+
+    async def put_variant(self, source, spec, rendition):
+        self.puts += 1
+        self._check()
+        await super().put_variant(source, spec, rendition)
+
+    def _check(self):
+        if self.away:
+            raise StoreUnavailable
+
+    def hold(self):
+        self.answering.clear()
+        self.asked.clear()
+
+    async def follow(self, observer):
+        self._check()
+        self._lost = asyncio.get_running_loop().create_future()
+        following = asyncio.ensure_future(super().follow(observer))
+        try:
+            await self._lost
+        finally:
+            following.cancel()
+        raise StoreUnavailable
+
+    def lose(self):
+        self._lost.set_result(None)
+
+
+@pytest.fixture
+async def store(clock):
+    return HeldStore(clock)
+
+
+@pytest.fixture
+async def tier(store, clock):
+    families = Families()
+    memory = MemoryCache(1 << 20, on_evict=families.evicted)
+    tier = TieredCache(
+        store, memory, MissingIds(1.0), families, stale_if_error=10, warm=False, clock=clock, timer=clock
+    )
+    tier.families = families
+    await tier.open()
+    yield tier
+    store.answering.set()
+    await tier.close()
+
+
+@pytest.fixture
+async def rendering():
+    rendering = Rendering(RenderPool(threads=1, seconds=30), Limits())
+    yield rendering
+    await rendering.close()
+
+
+@pytest.fixture
+async def variants(tier, store, rendering, clock):
+    variants = Variants(tier, tier.families, store, rendering, clock=clock, timer=clock)
+    yield variants
+    store.answering.set()
+    await variants.close()
+
+
+async def put(store, content, ttl=0):
+    await store.put(Draft("id", content, md5(content), "image/png", 8, 8), ttl)
+
+
+@pytest.fixture
+def find(tier, variants):
+    """Reads as ``serving`` does: the version first, then the variant of it."""
+
+    async def find(variant=SMALL):
+        source = await tier.find_meta("id")
+        return await variants.find(source, variants.wanted(source.meta, variant))
+
+    return find
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what it looks at is no event
+            await asyncio.sleep(0.001)
+
+
+async def relink(store, tier):
+    epoch = tier.link.epoch
+    store.lose()
+    await until(lambda: tier.link.epoch > epoch and tier.link.state is LinkState.LINKED)
+
+
+async def test_a_hit_costs_the_store_nothing(store, tier, find, rendering):
+    await put(store, OLD)
+    made = await find()
+    assert (grey_of(made), made.outcome.stored, made.outcome.detail) == (20, True, "rendered")
+    tier.memory.remove("id")
+    heads = store.heads
+    for _ in range(3):
+        assert (await find()).outcome.hit
+    assert (store.heads, rendering.renders) == (heads, 1)
+
+
+async def test_a_change_while_the_store_is_asked_wins(store, tier, find, rendering):
+    await put(store, OLD)
+    store.hold()
+    finding = asyncio.create_task(find())
+    await store.asked.wait()
+    await put(store, NEW)
+    store.answering.set()
+    with pytest.raises(Outdated):
+        await finding
+    assert not any("?" in key for key in tier.memory)
+    assert grey_of(await find()) == 220
+
+
+async def test_a_deletion_while_the_store_is_asked_wins(store, tier, find):
+    await put(store, OLD)
+    store.hold()
+    finding = asyncio.create_task(find())
+    await store.asked.wait()
+    await store.delete("id")
+    store.answering.set()
+    with pytest.raises(Missing):
+        await finding
+    assert list(tier.memory) == []
+
+
+async def test_news_that_says_nothing_new_of_the_version_is_enough_not_to_keep_it(store, tier, find):
+    await put(store, OLD)
+    store.hold()
+    finding = asyncio.create_task(find())
+    await store.asked.wait()
+    tier.drop("id")  # as a write through this process does, whatever comes of it
+    store.answering.set()
+    found = await finding
+    assert (grey_of(found), found.outcome.stored) == (20, False)
+    assert not any("?" in key for key in tier.memory)
+
+
+async def test_the_first_caller_may_leave(store, find, rendering):
+    await put(store, OLD)
+    store.hold()
+    first = asyncio.create_task(find())
+    await store.asked.wait()
+    second = asyncio.create_task(find())
+    await asyncio.sleep(0)
+    first.cancel()
+    store.answering.set()
+    assert grey_of(await second) == 20
+    assert rendering.renders == 1
+
+
+async def test_after_a_new_link_the_version_is_asked_for_and_nothing_made_again(store, tier, find, rendering):
+    await put(store, OLD)
+    for variant in (SMALL, OTHER):
+        await find(variant)
+    tier.memory.remove("id")
+    await relink(store, tier)
+    heads = store.heads
+    for variant in (SMALL, OTHER, SMALL):
+        assert (await find(variant)).outcome.hit
+    assert (store.heads, rendering.renders) == (heads + 1, 2)
+    assert tier.trusted("id?w=4") is not None
+
+
+async def test_what_changed_between_two_links_is_found_by_that_question(store, tier, find):
+    await put(store, OLD)
+    await find()
+    tier.memory.remove("id")
+    store.lose()
+    await until(lambda: tier.link.state is not LinkState.LINKED)
+    await put(store, NEW)
+    assert grey_of(await find()) == 220
+    await until(lambda: tier.link.state is LinkState.LINKED)
+    assert grey_of(await find()) == 220
+
+
+async def test_stale_for_so_long_and_no_longer(store, tier, find, clock, rendering):
+    await put(store, OLD)
+    await find()
+    tier.memory.remove("id")
+    store.away = True
+    store.lose()
+    await until(lambda: tier.link.state is LinkState.STORE_AWAY)
+    clock.advance(9)
+    found = await find()
+    assert (grey_of(found), found.age, found.outcome.hit, found.outcome.detail) == (20, 9, True, "stale-store-away")
+    clock.advance(2)
+    with pytest.raises(StoreUnavailable):
+        await find()
+    store.away = False
+    await until(lambda: tier.link.state is LinkState.LINKED)
+    found = await find()
+    assert (found.age, rendering.renders) == (None, 1)
+
+
+async def test_what_is_made_while_the_store_is_away_is_made_once_and_lasts_no_longer(
+    store, tier, find, clock, rendering
+):
+    await put(store, OLD)
+    await tier.find("id")
+    store.away = True
+    store.lose()
+    await until(lambda: tier.link.state is LinkState.STORE_AWAY)
+    clock.advance(3)
+    first = await find()
+    assert (grey_of(first), first.age, first.outcome.hit, first.outcome.stored) == (20, 3, False, True)
+    tier.memory.remove("id")
+    clock.advance(6)
+    second = await find()
+    assert (grey_of(second), second.age, second.outcome.hit, rendering.renders) == (20, 9, True, 1)
+    clock.advance(2)  # the image was vouched for eleven seconds ago, and ten are allowed
+    with pytest.raises(StoreUnavailable):
+        await find()
+    store.away = False
+    await put(store, NEW)
+    await until(lambda: tier.link.state is LinkState.LINKED)
+    assert grey_of(await find()) == 220
+
+
+async def test_gone_at_the_moment_of_its_expiry(store, tier, find, clock):
+    await put(store, OLD, ttl=10)
+    await find()
+    tier.memory.remove("id")
+    clock.advance(9.999)
+    assert (await find()).outcome.hit
+    clock.advance(0.001)
+    with pytest.raises(Missing):
+        await find()
+    assert list(tier.memory) == []
+
+
+async def test_an_expiry_that_was_put_off_is_told_without_making_anything(store, tier, find, clock, rendering):
+    await put(store, OLD, ttl=10)
+    first = await find()
+    await put(store, OLD, ttl=100)
+    later = await find()
+    assert later.meta.expires == first.meta.expires + 90
+    assert later.meta.etag == first.meta.etag
+    assert rendering.renders == 1
+    clock.advance(50)
+    assert (await find()).outcome.hit
+
+
+async def test_a_store_that_keeps_nothing_does_not_concern_who_asks(store, find, rendering):
+    await put(store, OLD)
+    found = await find()
+    await until(lambda: store.puts == 1)
+    store.get_variant = store.put_variant = _refused
+    assert grey_of(found) == 20
+    assert grey_of(await find(OTHER)) == 20
+    assert rendering.renders == 2
+
+
+async def _refused(*_):
+    raise StoreUnavailable
+
+
+async def test_families_go_with_their_members(store, tier, find):
+    await put(store, OLD)
+    for variant in (SMALL, OTHER):
+        await find(variant)
+    assert tier.families.of("id").keys == {"id?w=4", "id?fm=webp&w=3"}
+    tier.memory.remove("id?w=4")
+    assert tier.families.of("id").keys == {"id?fm=webp&w=3"}
+    tier.memory.remove("id?fm=webp&w=3")
+    assert tier.families.of("id") is None
+    await find()
+    tier.drop("id")
+    assert tier.families.of("id") is None
+    assert list(tier.memory) == []
