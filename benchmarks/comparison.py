@@ -12,7 +12,7 @@ from benchmarks.bursts import AT_ONCE, Figures, burst, fetch, settle
 from benchmarks.plan import Advance, Plan, Result, spread
 from benchmarks.processes import Process
 from benchmarks.resizers import Resizer
-from benchmarks.sources import PHOTO, PNG, WIDTH, copies, likeness, source
+from benchmarks.sources import PHOTO, PNG, WIDTH, copies, decoding, likeness, source
 
 COPIES = {PNG: 48, PHOTO: 32}
 QUALITY = 80
@@ -65,7 +65,11 @@ def compare(plan: Plan, advance: Advance) -> Result:
                     ids = entrant.publish(case, max(AT_ONCE, count // 4) if plan.quick else count, round + 1)
                     asked = [entrant.resizer.request(id, matches[name].quality) for id in ids]
                     figures[name].append(burst(entrant.server, asked))
-            cases[case] = {"bytes": len(source(case)), "contestants": summary(matches, figures)}
+            cases[case] = {
+                "bytes": len(source(case)),
+                "decoding": decoding(case),
+                "contestants": summary(matches, figures),
+            }
     return {
         "width": WIDTH,
         "at_once": AT_ONCE,

@@ -40,6 +40,7 @@ def _comparison(result: Result) -> Iterator[str]:
             ratio = f"{ours['rate']['median'] / one['rate']['median']:.2f} ×"
             rows.append([TITLES[name], *speed, ratio, str(one["quality"]), f"{one['ssim']:.4f}", f"{one['bytes']:,}"])
         yield table(head, rows)
+        yield f"Of the processor's time libvips needs {number(found['decoding'])} ms to decode and scale it.\n"
     for name, line in result["missing"].items():
         yield f"Not measured: {TITLES[name]}. To have it: `{line}`.\n"
 
