@@ -163,6 +163,7 @@ def _plain(suffix: str, width: int = _SIDE, height: int = _SIDE) -> bytes:
 REFUSED: Mapping[str, Bomb] = {
     "png 60000², of zeros": lambda: _png(60_000, 60_000, data=_packed(8 * _MIB)),
     "png 2147483647 × 1": lambda: _png(2**31 - 1, 1),
+    "png 9999999 × 5": lambda: _plain(".png", 9_999_999, 5),
     "png just over the limit": lambda: _png(_SIDE + 1, _SIDE + 1, data=_packed(8 * _MIB)),
     "png interlaced, 16 bits, 50 MP": lambda: _png(_SIDE, _SIDE, 6, 16, 1),
     "jpeg 65500², without data": lambda: _jpeg(65_500, 65_500, data=False),
@@ -185,6 +186,9 @@ WITHIN: Mapping[str, Bomb] = {
     "png 50 MP, interlaced": lambda: _png_of_zeros(_SIDE, interlace=1),
     "png 50 MP, interlaced, 16 bits": lambda: _png_of_zeros(_SIDE, depth=16, interlace=1),
     "png 50 MP, with a row": lambda: _png(_SIDE, _SIDE),
+    "png 1 × 65535": lambda: _plain(".png", 1, 65_535),
+    "png 65535 × 760": lambda: _plain(".png", 65_535, 760),
+    "png 760 × 65535": lambda: _plain(".png", 760, 65_535),
     "png of 50 texts, 40 MiB each": lambda: _with_chunks(*[png_chunk(b"zTXt", b"a\0\0" + _packed(40 * _MIB))] * 50),
     "png with a text of 60 MiB": lambda: _with_chunks(png_chunk(b"zTXt", b"a\0\0" + _packed(60 * _MIB))),
     "png with a text of 50 MiB": lambda: _with_chunks(png_chunk(b"zTXt", b"a\0\0" + _packed(50 * _MIB))),

@@ -76,3 +76,10 @@ def test_what_is_decoded_to_find_its_border_is_not_kept_while_it_is_decoded_agai
     thumbnail, trimmed = cost(worker, WITHIN["png 50 MP, interlaced"](), "w64-webp", "trim-webp")
     assert trimmed["outcome"] == "made"
     assert trimmed["memory"] < thumbnail["memory"] + CHEAP_MEMORY
+
+
+@pytest.mark.parametrize("stage", ["crop-png", "fill-webp", "tilt-png", "turn-pjpg", "rect-jpg"])
+def test_what_is_long_and_thin_is_not_made_huge_on_the_way(worker: Worker, stage: str) -> None:
+    (result,) = cost(worker, WITHIN["png 1 × 65535"](), stage)
+    assert result["outcome"] == "made"
+    assert result["memory"] < CHEAP_MEMORY

@@ -125,6 +125,28 @@ def test_a_focal_point_near_the_edge_keeps_the_window_inside(focal: float, left:
     assert make_plan(LANDSCAPE, variant).window.left == left
 
 
+@pytest.mark.parametrize("crop", [(), ("entropy",), ("top",), ("right", "bottom"), ("focalpoint",)])
+@pytest.mark.parametrize("rotate", [0, 90, 30])
+@pytest.mark.parametrize("source", [Size(1, 65_535), Size(50_000_000, 1), Size(7, 7_000_000), Size(60_000, 800)])
+@pytest.mark.parametrize("box", [(100, 80), (8192, 1), (1, 8192), (4000, 4000)])
+def test_what_is_cut_off_is_not_scaled_first(
+    source: Size, box: tuple[int, int], rotate: int, crop: tuple[str, ...]
+) -> None:
+    variant = Variant(width=box[0], height=box[1], fit=Fit.CROP, crop=crop, rotate=rotate)
+    plan = make_plan(source, variant)
+    assert plan.output == box
+    scaled = plan.tilt.size if plan.tilt else plan.size
+    assert scaled.pixels <= 8192 * 8192
+    assert plan.cut.left + plan.cut.width <= source.width
+    assert plan.cut.top + plan.cut.height <= source.height
+
+
+def test_of_a_banner_the_same_part_is_cut_before_it_is_scaled() -> None:
+    plan = make_plan(Size(60_000, 800), Variant(width=4000, height=4000, fit=Fit.CROP, crop=("right",)))
+    assert plan.cut == (59_200, 0, 800, 800)
+    assert plan.size == (4000, 4000)
+
+
 def test_padding_needs_room() -> None:
     with pytest.raises(InvalidRequest, match="pad=50 leaves nothing of 100 pixels; at most 49"):
         size_of(width=100, pad=50)

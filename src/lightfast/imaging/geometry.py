@@ -55,11 +55,13 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a render may cost. ``InvalidImage`` and ``TooLarge`` beyond the first four, ``InvalidRequest`` beyond
+    """What a render may cost. ``InvalidImage`` and ``TooLarge`` beyond the first five, ``InvalidRequest`` beyond
     ``pixels_out``; an animation with more than the last two say is treated as its first frame."""
 
     pixels_in: int = 50_000_000
     """In one frame of the source."""
+    side_in: int = 65_535
+    """Of a frame of the source: rows are kept as floating-point numbers, some hundred at a time."""
     pixels_gif: int = 12_000_000
     """In the canvas of a GIF: all of it is decoded at once, with four bytes a pixel, and 35 bytes are a whole GIF."""
     bytes_in: int = 100 * 1024 * 1024
@@ -79,6 +81,10 @@ _LONGEST_PNG = 1_000_000
 _MOST_UNSTOPPABLE = 8_000_000
 """Pixels in a frame of a GIF or of a lossless AVIF: noise takes these encoders some seconds, and they can't be
 interrupted."""
+
+
+_MOST_SCALED = 32_000_000
+"""Pixels of a scaled picture a window of which is kept. To cover 100 × 80, one of 1 × 65535 would be 6553500 high."""
 
 
 class Turn(NamedTuple):
@@ -208,6 +214,8 @@ def make_plan(source: Size, variant: Variant, orientation: int = 1, trimmed: Box
     whole = _bounds(upright, angle) if angle else upright
     region = Box(*(variant.region(*whole) or (0, 0, *whole)))
     scaled, window, canvas = _fit(region.size, variant)
+    if scaled.pixels > _MOST_SCALED:
+        region, scaled, window = _narrowed(region, scaled, window)
     entropy = "entropy" in variant.crop
     if not angle:
         cut = turn.undo(region, kept.size)
@@ -309,6 +317,15 @@ def _window(scaled: Size, box: Size, variant: Variant) -> Box:
     left = 0 if "left" in variant.crop else spare_width if "right" in variant.crop else spare_width // 2
     top = 0 if "top" in variant.crop else spare_height if "bottom" in variant.crop else spare_height // 2
     return Box(left, top, *box)
+
+
+def _narrowed(region: Box, scaled: Size, window: Box) -> tuple[Box, Size, Box]:
+    """The same window of less: what would be cut off after scaling is not even taken from the source."""
+    inner = _scaled_box(window, scaled, region.size)
+    scaled = _cover(inner.size, window.size)
+    left, top = (scaled.width - window.width) // 2, (scaled.height - window.height) // 2
+    kept = Box(region.left + inner.left, region.top + inner.top, *inner.size)
+    return kept, scaled, Box(left, top, *window.size)
 
 
 def _without_pad(length: int, pad: int) -> int:

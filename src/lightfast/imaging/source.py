@@ -53,6 +53,10 @@ class Source:
         self.size = Size(self._header.width, self._header.height)
         if self.size.pixels > most:
             raise InvalidImage(f"The {self.media_type} holds {self.size.pixels} pixels, more than its header says.")
+        if max(self.size) > limits.side_in:
+            raise InvalidImage(
+                f"The {self.media_type} has a side of {max(self.size)} pixels; at most {limits.side_in}."
+            )
         self._check_memory()
 
     @property
