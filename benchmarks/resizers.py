@@ -1,4 +1,4 @@
-"""Who makes thumbnails: servers that read sources by id. Each may use both cores, and keeps no result."""
+"""Who makes thumbnails: servers that read sources by id, started as they come. None keeps a result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyvips
@@ -75,8 +76,8 @@ def ipx(directory: Path) -> Iterator[Process]:
 
 
 @contextmanager
-def thumbor(directory: Path) -> Iterator[Process]:
-    """A process for each core, since one makes one picture at a time."""
+def thumbor(directory: Path, number: int = 1) -> Iterator[Process]:
+    """``number`` processes; each makes one picture at a time."""
     port = processes.free_port()
     configuration = directory.with_suffix(".conf")
     configuration.write_text(f"""
@@ -87,7 +88,7 @@ RESULT_STORAGE = None
 ALLOW_UNSAFE_URL = True
 """)
     command = [str(THUMBOR), "--conf", str(configuration), "--ip", "127.0.0.1", "--port", str(port)]
-    options = ["--processes", str(len(CORES)), "--log-level", "error"]
+    options = ["--processes", str(number), "--log-level", "error"]
     with processes.running([*command, *options], port, core=ALL_CORES) as process:
         yield process
 
@@ -108,7 +109,7 @@ def versions(resizer: Resizer) -> str:
         libvips = next(packages.glob("@img/sharp-libvips-linux*/versions.json"), None)
         below = f" (libvips {json.loads(libvips.read_text())['vips']})" if libvips else ""
         return f"IPX {_npm(packages / 'ipx')}, sharp {_npm(packages / 'sharp')}{below}"
-    if resizer.name == "thumbor":
+    if resizer.installed == THUMBOR:
         asked = "from importlib.metadata import version as v; print('Thumbor', v('thumbor') + ', Pillow', v('Pillow'))"
         command = [str(THUMBOR.with_name("python")), "-c", asked]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -119,9 +120,12 @@ def _npm(package: Path) -> str:
     return str(json.loads((package / "package.json").read_text())["version"])
 
 
+THUMBOR_TARGET = f"/unsafe/{WIDTH}x0/filters:format(webp):quality({{q}})/{{id}}"
+
 ALL = (
     Resizer("lightfast", lightfast, _upload, f"/images/{{id}}?w={WIDTH}&fm=webp&q={{q}}"),
     Resizer("ipx", ipx, _write, f"/w_{WIDTH},f_webp,q_{{q}}/{{id}}", ("node",), IPX),
-    Resizer("thumbor", thumbor, _write, f"/unsafe/{WIDTH}x0/filters:format(webp):quality({{q}})/{{id}}", (), THUMBOR),
+    Resizer("thumbor", thumbor, _write, THUMBOR_TARGET, (), THUMBOR),
+    Resizer("thumbor-processes", partial(thumbor, number=len(CORES)), _write, THUMBOR_TARGET, (), THUMBOR),
 )
 """The first is ours."""

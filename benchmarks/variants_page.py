@@ -22,11 +22,12 @@ def sections(result: Result) -> Iterator[str]:
 
 
 def _comparison(result: Result) -> Iterator[str]:
-    versions = "; ".join(result["versions"].values())
+    versions = "; ".join(dict.fromkeys(result["versions"].values()))
     yield (
         f"WebP thumbnails of {result['width']} pixels, {result['at_once']} requests at once, each on a new connection "
-        f"and for a file that nobody has asked for; {result['rounds']} rounds. Each server may use every core (IPX: "
-        "four threads; Thumbor: a process for each core) and keeps no result. The load generator runs beside them. "
+        f"and for a file that nobody has asked for; {result['rounds']} rounds. Each server is started as it "
+        "comes (Lightfast and IPX: one process with threads; Thumbor: one process, and beside that one for each core), "
+        "may use every core and keeps no result. The load generator runs beside them. "
         "SSIM is that to libvips's Lanczos over every pixel of the source; each peer's quality is the one whose SSIM "
         f"is nearest to Lightfast's at quality 80. {versions}.\n"
     )

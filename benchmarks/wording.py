@@ -22,6 +22,7 @@ TITLES = {
     "sqlite": "Lightfast, SQLite",
     "ipx": "IPX",
     "thumbor": "Thumbor",
+    "thumbor-processes": "Thumbor, a process for each core",
 }
 ROWS = {
     "first": "first request",
