@@ -31,6 +31,7 @@ from lightfast.errors import (
     UnsupportedMediaType,
 )
 from lightfast.http.caching import CacheOutcome, CachePolicy, Forward, cache_status, missing_cache_control
+from lightfast.http.ranges import unsatisfied_range
 
 log = logging.getLogger("lightfast.web")
 
@@ -132,7 +133,7 @@ def _headers(error: LightfastError, policy: CachePolicy) -> list[tuple[str, str]
             outcome = CacheOutcome(hit=False, forward=Forward.URI_MISS)
             return [("cache-control", missing_cache_control(policy)), ("cache-status", cache_status(outcome))]
         case RangeNotSatisfiable():
-            return [("content-range", f"bytes */{error.size}")]
+            return [("content-range", unsatisfied_range(error.size))]
         case Unauthorized():
             return [("www-authenticate", 'Bearer realm="lightfast"')]
         case Overloaded() | StoreUnavailable():
