@@ -250,8 +250,8 @@ class Serving:
             return Subject(found, found.meta)
         source = replace(found, meta=subject.source)
         made = await self._variants.find(source, wanted)
-        if wanted.transient:
-            better = self._variants.wanted(subject.source, encoded_as(_of(wanted), Format.AVIF))
+        if wanted.variant is not None and wanted.transient:
+            better = self._variants.wanted(subject.source, encoded_as(wanted.variant, Format.AVIF))
             self._variants.improve(better, wanted)
         return Subject(made, subject.source, wanted)
 
@@ -342,11 +342,6 @@ def _tier(found: Found) -> Tier:
 def _judge(subject: Subject, request: ReadRequest) -> Verdict:
     meta = subject.found.meta
     return evaluate(request.conditions, Validators(meta.etag, meta.created))
-
-
-def _of(wanted: Wanted) -> Variant:
-    assert wanted.variant is not None  # noqa: S101  # a preview is never transient
-    return wanted.variant
 
 
 async def _digest(algorithm: str, content: Content) -> str:

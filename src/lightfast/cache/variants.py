@@ -56,12 +56,17 @@ class Wanted:
         """Whether a better one will take its place."""
         return self.variant is not None and self.variant.fast
 
-    def meta(self, size: int = 0, width: int | None = None, height: int | None = None) -> Meta:
-        """As what it is served. What is transient has no date: the better one has the same."""
-        source = self.source
-        created = None if self.transient else source.created
-        return Meta(
-            source.id, self.etag, self.media_type, size, width, height, created, source.replaced, source.expires
+    def meta(self, made: Rendition | None = None) -> Meta:
+        """As what it is served; without a size until it is made. What is transient has no date: the better one has the
+        same."""
+        return replace(
+            self.source,
+            etag=self.etag,
+            media_type=self.media_type,
+            size=len(made.content) if made is not None else 0,
+            width=made.width if made is not None else None,
+            height=made.height if made is not None else None,
+            created=None if self.transient else self.source.created,
         )
 
 
@@ -169,15 +174,14 @@ class Variants:
 
     async def preview_of(self, source: Meta, content: bytes) -> Preview:
         """As ``preview``, of an image that has just been stored. Its content is at hand, so nothing is read."""
-        made = await self._renderer.preview(content, idle=True)
-        wanted = self.wanted(source, None)
-        await self._save(wanted, Rendition(made.to_json(), wanted.etag, JSON, made.width, made.height))
-        return made
+        return Preview.from_json((await self.make(source, content, None)).content)
 
-    async def make(self, source: Meta, content: bytes, variant: Variant) -> None:
-        """Make ``variant`` of an image that has just been stored, before anybody asks for it."""
+    async def make(self, source: Meta, content: bytes, variant: Variant | None) -> Rendition:
+        """Make ``variant`` (``None``: the preview) of an image that has just been stored, before it is asked for."""
         wanted = self.wanted(source, variant)
-        await self._save(wanted, await self._rendered(wanted, content, idle=True))
+        made = await self._rendered(wanted, content, idle=True)
+        await self._save(wanted, made)
+        return made
 
     def _kept(self, wanted: Wanted) -> Entry | None:
         entry = self._tier.memory.get(wanted.key)
@@ -199,9 +203,8 @@ class Variants:
                 self._begin(self._save(wanted, rendition))
             kept = await self._keep(wanted, rendition, fill)
             outcome = CacheOutcome(False, Forward.URI_MISS, stored=kept, detail=None if made is None else "rendered")
-            meta = wanted.meta(len(rendition.content), rendition.width, rendition.height)
             epoch = fill.epoch if kept else UNTRUSTED
-            return Found(meta, rendition.content, outcome, epoch, seconds, render_seconds=made)
+            return Found(wanted.meta(rendition), rendition.content, outcome, epoch, seconds, render_seconds=made)
 
     async def _content(self, source: Meta) -> Content:
         found = await self._tier.find(source.id)
@@ -241,8 +244,7 @@ class Variants:
             return False
         # While the store is away it is kept all the same, so that it is made once; nobody has vouched for it since.
         verified = fill.begun if current.age is None else fill.begun - current.age
-        meta = wanted.meta(len(rendition.content), rendition.width, rendition.height)
-        entry = Entry(meta, in_own_pages(rendition.content), fill.epoch, verified)
+        entry = Entry(wanted.meta(rendition), in_own_pages(rendition.content), fill.epoch, verified)
         tier.memory.put(wanted.key, entry, size)
         moves = None
         if current.content is not None and self._renderer.may_move(current.meta.media_type):

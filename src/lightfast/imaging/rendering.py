@@ -64,7 +64,7 @@ class Rendering:
         return made
 
     async def preview(self, content: Content, *, idle: bool = False) -> Preview:
-        return await self._run(partial(_preview, content, self._limits), idle)
+        return await self._run(partial(preview, content, self._limits), idle)
 
     async def placeholder(self, wanted: Placeholder) -> Rendition:
         return await self._run(partial(_placeholder, wanted), idle=False)
@@ -79,10 +79,6 @@ class Rendering:
 
 def _render(content: Content, variant: Variant, limits: Limits, keep_metadata: bool, stop: Stop) -> Rendition:
     return _rendition(render(content, variant, limits, stop, keep_metadata=keep_metadata))
-
-
-def _preview(content: Content, limits: Limits, stop: Stop) -> Preview:
-    return preview(content, limits, stop)
 
 
 def _placeholder(wanted: Placeholder, stop: Stop) -> Rendition:
