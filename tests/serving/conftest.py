@@ -98,7 +98,8 @@ class ServerHere:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **options: object) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=60, **options)
+        # Without certificates, which take longer to read than most tests do.
+        return httpx2.Client(base_url=self.url, timeout=60, verify=False, **options)
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -162,12 +162,16 @@ def test_they_are_made_once_and_count_as_memory(start_here: Start) -> None:
     server = start_here(memory="64KiB")
     with server.client() as client:
 
-        def ask(_: int) -> bytes:
+        def ask(_: int) -> httpx2.Response:
             with server.client() as another:
-                return bytes(another.get("/placeholders/300x200.webp?seed=crowd").content)
+                return another.get("/placeholders/300x200.webp?seed=crowd")
 
         with ThreadPoolExecutor(8) as threads:
-            assert len(set(threads.map(ask, range(8)))) == 1
+            answers = list(threads.map(ask, range(8)))
+        assert len({answer.content for answer in answers}) == 1
+        stories = [answer.headers["cache-status"] for answer in answers]
+        # Everyone else found it in memory, or waited for the one.
+        assert stories.count("lightfast; fwd=uri-miss; stored; detail=rendered") == 1
         assert number(client, "lightfast_memory_entries") == 1
         assert renders(client) == 0  # which counts variants
         for seed in range(40):

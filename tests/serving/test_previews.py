@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import html.parser
 import itertools
@@ -137,7 +138,7 @@ def test_what_can_be_seen_through(client: httpx2.Client, fresh_id: str) -> None:
     assert base64.b64decode(preview["thumbhash"])[2] & 0x80
 
 
-def test_what_is_no_picture_after_all(client: httpx2.Client, fresh_id: str) -> None:
+def test_what_is_no_picture_after_all(client: httpx2.Client, fresh_id: str, caplog: pytest.LogCaptureFixture) -> None:
     stored = client.put(f"/images/{fresh_id}", content=damaged())
     assert (stored.status_code, stored.json()["preview"]) == (201, None)
     described = client.get(f"/images/{fresh_id}/info")
@@ -147,6 +148,8 @@ def test_what_is_no_picture_after_all(client: httpx2.Client, fresh_id: str) -> N
         assert refused.status_code == 422
         assert "damaged" in refused.json()["detail"]
     assert client.get(f"/images/{fresh_id}").content == damaged()
+    gc.collect()  # what a task raised and nobody heard of is logged then
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_an_image_that_was_there_before(start_here: Start, picture: Paint, tmp_path: Path) -> None:

@@ -377,15 +377,16 @@ def test_a_leader_that_leaves_takes_nobody_with_it(start_here: Start, picture: P
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             return connection
 
-        with ask(slow(1, side=3000)), ThreadPoolExecutor(1) as thread:
+        with ask(slow(1, side=2000)), ask(slow(2, side=2000)), ThreadPoolExecutor(1) as thread:
+            until(lambda: number(client, "lightfast_render_waiting") == 1)  # so the only thread is busy for a while
             leader = ask("/images/a?w=24&fm=webp")
-            until(lambda: number(client, "lightfast_render_waiting") == 1)
+            until(lambda: number(client, "lightfast_render_waiting") + renders(client) >= 2)
             followers = thread.submit(at_once, server, ["/images/a?w=24&fm=webp"] * 3)
             until(lambda: number(client, "lightfast_render_joins_total") == 3)
             leader.close()
             assert {shape(answer) for answer in followers.result()} == {("webp", 24, 16)}
         # What nobody waits for any more is made all the same: it was begun, and somebody will ask again.
-        until(lambda: renders(client) == 2)
+        until(lambda: renders(client) == 3)
         assert client.get("/images/a?w=24&fm=webp").headers["cache-status"] == "lightfast; hit"
 
 

@@ -310,6 +310,24 @@ async def test_an_expiry_that_was_put_off_is_told_without_making_anything(store,
     assert (await find()).outcome.hit
 
 
+async def test_an_expiry_that_was_put_off_while_nobody_listened_is_told_as_well(store, tier, find, clock, rendering):
+    await put(store, OLD, ttl=10)
+    first = await find()
+    key = "id?w=4"
+    tier.memory.peek(key).prepared[b"/"] = "a head that says when it expires"
+    store.lose()
+    await until(lambda: tier.link.state is not LinkState.LINKED)
+    await put(store, OLD, ttl=100)
+    later = await find()
+    assert later.outcome.hit
+    assert later.meta.expires == first.meta.expires + 90
+    assert tier.memory.peek(key).prepared == {}
+    await until(lambda: tier.link.state is LinkState.LINKED)
+    clock.advance(50)
+    assert (await find()).outcome.hit
+    assert rendering.renders == 1
+
+
 async def test_a_store_that_keeps_nothing_does_not_concern_who_asks(store, find, rendering):
     await put(store, OLD)
     found = await find()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from lightfast.cache.coherence import UNTRUSTED
 from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, Entry, Found
@@ -41,8 +42,8 @@ class Placeholders:
         entry = self.memory.get(key_of(wanted))
         if entry is not None:
             return Found(entry.meta, entry.content, HIT)
-        found, _ = await self._flights.do(wanted, lambda: self._make(wanted))
-        return found
+        found, joined = await self._flights.do(wanted, lambda: self._make(wanted))
+        return replace(found, outcome=replace(found.outcome, collapsed=joined))
 
     def kept(self, wanted: Placeholder) -> Entry | None:
         """What memory has."""
