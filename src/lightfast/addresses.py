@@ -11,7 +11,7 @@ from lightfast.imaging.geometry import Size, output_size
 from lightfast.model import Meta
 from lightfast.signing import Scheme, sign
 from lightfast.spec import Rules, parse_wish
-from lightfast.variant import Variant
+from lightfast.variant import MEDIA_TYPES, Format, Variant
 
 OWN = frozenset({"v", "s", "expires", "download"})
 """What is not for callers to choose, or has an argument of its own."""
@@ -45,7 +45,7 @@ class Addresses:
             raise InvalidRequest(f"{own[0]} is no parameter of a variant.")
         wish = parse_wish(pairs, self.rules)
         if wish.variant is not None and self.auto_format and not wish.negotiate and wish.variant.format is None:
-            pairs.append(("fm", _FORMATS.get(meta.media_type, "webp")))
+            pairs.append(("fm", _FORMATS.get(meta.media_type, Format.WEBP)))
             wish = parse_wish(pairs, self.rules)
         url = f"{self.base}/images/{meta.id}?{urlencode([*pairs, ('v', meta.etag)], safe=',:')}"
         if expires is None and (self.open or not wish.restricted):
@@ -70,7 +70,7 @@ class Addresses:
         return list(found.values())
 
 
-_FORMATS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif"}
+_FORMATS = {MEDIA_TYPES[it]: it for it in (Format.PNG, Format.JPG, Format.WEBP, Format.AVIF)}
 """What of a URL names anyone may have; of a GIF, WebP keeps what moves."""
 
 

@@ -21,7 +21,7 @@ from lightfast.http.ranges import Span, content_range, if_range_holds, multipart
 from lightfast.model import Clock, Content, Meta, Preview
 from lightfast.spec import encoded_as
 from lightfast.tally import Tier
-from lightfast.variant import Format, Placeholder, Variant
+from lightfast.variant import MEDIA_TYPES, Format, Placeholder, Variant
 
 DIGEST_INLINE_LIMIT = 64 * 1024
 """Content up to this many bytes is hashed on the event loop (about 0.1 ms), longer content in a thread."""
@@ -31,7 +31,7 @@ ATTEMPTS = 5
 
 REPLACED_TOO_FAST = "This image is being replaced faster than variants of it can be made."
 
-NEGOTIABLE = {"image/avif": Format.AVIF, "image/webp": Format.WEBP}
+NEGOTIABLE = {MEDIA_TYPES[it]: it for it in (Format.AVIF, Format.WEBP)}
 """What is sent to clients that name it, best first."""
 
 Headers = list[tuple[str, str]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 Colour = tuple[int, int, int, int]
 """Red, green, blue, alpha, each 0 to 255."""
@@ -33,6 +35,18 @@ class Format(StrEnum):
     PJPG = "pjpg"
     PNG = "png"
     GIF = "gif"
+
+
+MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
+    {
+        Format.AVIF: "image/avif",
+        Format.WEBP: "image/webp",
+        Format.JPG: "image/jpeg",
+        Format.PJPG: "image/jpeg",
+        Format.PNG: "image/png",
+        Format.GIF: "image/gif",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

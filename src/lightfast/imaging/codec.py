@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 # What is decoded as a whole is decoded in memory, within a limit, and not into a file among the temporary ones.
@@ -26,7 +25,7 @@ from lightfast.imaging.source import Source
 from lightfast.imaging.stop import Stop
 from lightfast.imaging.transform import Job, transform
 from lightfast.model import Content
-from lightfast.variant import Format, Variant
+from lightfast.variant import MEDIA_TYPES, Format, Variant
 
 pyvips.concurrency_set(int(os.environ["VIPS_CONCURRENCY"]))
 pyvips.cache_set_max(0)
@@ -37,16 +36,6 @@ logging.getLogger("pyvips").setLevel(logging.ERROR)
 _REVISION = 2
 """Of what is made here from the same source and variant by the same libraries."""
 
-MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
-    {
-        Format.AVIF: "image/avif",
-        Format.WEBP: "image/webp",
-        Format.JPG: "image/jpeg",
-        Format.PJPG: "image/jpeg",
-        Format.PNG: "image/png",
-        Format.GIF: "image/gif",
-    }
-)
 _SAME: Mapping[str, Format] = {media_type: it for it, media_type in MEDIA_TYPES.items() if it is not Format.PJPG}
 
 ANIMATED = frozenset({Format.WEBP, Format.GIF})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, MEDIA_TYPES, Picture, output_format, render
+from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, Picture, output_format, render
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.placeholder import placeholder
 from lightfast.imaging.pool import RenderPool
@@ -16,7 +16,7 @@ from lightfast.imaging.preview import preview
 from lightfast.imaging.stop import Stop
 from lightfast.model import Content, Preview, Rendition
 from lightfast.tally import Histogram
-from lightfast.variant import Placeholder, Variant
+from lightfast.variant import MEDIA_TYPES, Placeholder, Variant
 
 T = TypeVar("T")
 

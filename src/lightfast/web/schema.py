@@ -10,9 +10,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from lightfast.model import Info, Listing, Preview
+from lightfast.sniff import EXTENSIONS
 from lightfast.spec import PARAMETERS
-
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/avif", "image/gif")
 
 TTL: dict[str, Any] = {
     "description": "Time to live: 2h, 1h30m, 7200 (seconds), 0 = for ever; at most 100 years",
@@ -68,7 +67,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     },
 }
 _REPLACED = {200: {"description": "Stored; the id named an image before", "model": Info}}
-_PICTURES = dict.fromkeys(IMAGE_TYPES, _BINARY)
+_PICTURES = dict.fromkeys(EXTENSIONS, _BINARY)
 _RAW = {**_PICTURES, "application/octet-stream": _BINARY}
 _BASE64 = "^(data:image/[a-z]+;base64,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _FORM = {
