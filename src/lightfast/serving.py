@@ -223,11 +223,11 @@ class Serving:
             return variants.wanted(source.meta, variant)
         if variant.format is not None:
             plain = variants.wanted(source.meta, variant).media_type
-        named = [it for it in NEGOTIABLE if it != plain]
-        if "image/avif" in named and await variants.moves(source):
+        named = list(NEGOTIABLE)
+        if await variants.moves(source):
             named.remove("image/avif")  # it would stand still
         chosen = choose(request.accept, named, [plain])
-        if chosen not in named:
+        if chosen is None or chosen == plain:
             return variants.wanted(source.meta, variant) if variant != Variant() else None
         wanted = variants.wanted(source.meta, encoded_as(variant, NEGOTIABLE[chosen]))
         if chosen != "image/avif":

@@ -137,6 +137,17 @@ def test_a_webp_that_stands_still_may(client: httpx2.Client, fresh_id: str, pict
     assert shape(client.get(url, headers={"Accept": CURL}))[0] == "webp"
 
 
+def test_what_is_stored_as_avif_stays_it_for_those_who_name_it(
+    client: httpx2.Client, fresh_id: str, picture: Paint
+) -> None:
+    put(client, fresh_id, picture(suffix=".avif"))
+    for query in ("auto=format", "w=32&auto=format"):
+        for accept, kind in ((CHROME, "avif"), (SAFARI, "avif"), (OLD_CHROME, "webp"), (CURL, "avif")):
+            answer = client.get(f"/images/{fresh_id}?{query}", headers={"Accept": accept})
+            assert shape(answer)[0] == kind
+            assert answer.headers["cache-control"] != "no-cache"
+
+
 # What caches are told
 
 
