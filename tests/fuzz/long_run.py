@@ -71,7 +71,7 @@ def _tell(tally: Tally, whole: int) -> None:
         f"{tally.stages} stages: {tally.made} made; {refusals}\n"
         + ", ".join(f"{_plural(kind)} {tally.count(kind)}" for kind in _KINDS)
         + f"\nmost memory  {mib} MiB of {MEMORY >> 20}: {peak}"
-        f"\nbetween them at most {tally.kept >> 20} MiB in a process"
+        f"\nmost kept    {tally.kept >> 20} MiB of the C heap between two stages"
         f"\nmost CPU     {tally.slowest[0]:.2f} s: {tally.slowest[1]}"
         f"\nlatest end   {tally.latest[0]:.2f} s after its deadline: {tally.latest[1]}",
         highlight=False,

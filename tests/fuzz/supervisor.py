@@ -29,8 +29,8 @@ GRACE = 10.0
 MEMORY = 512 * 1024 * 1024
 """Bytes by which one stage may raise the memory of its process: ``Limits.memory`` (320 MiB) for a picture that has to
 be decoded as a whole, and what it takes to make another picture of that."""
-KEPT = 256 * 1024 * 1024
-"""Bytes that a worker may have between two stages, however many images it has seen; it starts with some 100 MiB."""
+KEPT = 64 * 1024 * 1024
+"""Bytes of the C heap that may be in use between two stages, however many there were; it starts with 18 MiB."""
 _KILL = 4 * MEMORY
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -66,7 +66,7 @@ class Tally:
     memory: tuple[int, str] = (0, "")
     """Most bytes, and of what."""
     kept: int = 0
-    """Most bytes that a worker had before a stage: those of its libraries, and of what leaks."""
+    """Most bytes of the C heap that were in use before a stage: those of the libraries, and of what leaks."""
     slowest: tuple[float, str] = (0.0, "")
     """Most seconds of CPU."""
     latest: tuple[float, str] = (0.0, "")
@@ -202,7 +202,8 @@ def _add(tally: Tally, order: Order, answer: list[dict[str, Any]] | tuple[str, s
         if late > GRACE:
             wrong.append(("hang", f"{name}: {result['seconds']:.1f} s"))
         if result["memory"] > MEMORY or result["kept"] > KEPT:
-            wrong.append(("memory", f"{name}: {result['memory'] >> 20} MiB over {result['kept'] >> 20} MiB"))
+            kept = result["kept"] >> 20
+            wrong.append(("memory", f"{name}: {result['memory'] >> 20} MiB, and {kept} in use before"))
         tally.findings += (_keep(order, what, f"{name}\n{details}", found) for what, details in wrong)
 
 

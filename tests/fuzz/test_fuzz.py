@@ -91,3 +91,9 @@ def test_what_a_stage_must_not_raise_or_cost_is_found(monkeypatch: pytest.Monkey
     tally = run(as_they_are([Sample("text", b"no image")]), workers=1, found=tmp_path)
     assert {finding.what for finding in tally.findings} == {"memory"}
     assert tally.refusals == {"UnsupportedMediaType": 2}
+
+
+def test_what_a_worker_keeps_between_two_stages_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(supervisor, "KEPT", 1 << 20)
+    tally = run(as_they_are([Sample("text", b"no image")]), workers=1, found=tmp_path)
+    assert "in use before" in tally.findings[0].details

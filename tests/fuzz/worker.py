@@ -2,7 +2,7 @@
 
 An order is a line of JSON (``size`` in bytes, ``deadline`` in seconds, ``stages`` by name) and then the image; the
 answer is a line of JSON: for each stage what came of it, its seconds, the bytes by which it raised the memory of the
-process, and what that was before.
+process, and those of the C heap that were in use before.
 """
 
 from __future__ import annotations
@@ -87,9 +87,26 @@ def _memory(what: str) -> int:
     return int(found[1]) * 1024
 
 
+class _Heap(ctypes.Structure):
+    """``struct mallinfo2`` of <malloc.h>."""
+
+    _before = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (*_before, "uordblks", "fordblks", "keepcost"))
+
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.mallinfo2.restype = _Heap
+
+
+def _in_use() -> int:
+    """Bytes of the C heap."""
+    heap = _LIBC.mallinfo2()
+    return int(heap.uordblks + heap.hblkhd)
+
+
 def _forget_peak() -> int:
-    """Bytes in use now, without the holes in the heap, which the server gives back every second."""
-    ctypes.CDLL(None).malloc_trim(0)
+    """Bytes in memory now, without the holes in the heap, which the server gives back every second."""
+    _LIBC.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
@@ -98,6 +115,7 @@ def _take(name: str, content: bytes, deadline: float) -> dict[str, Any]:  # JSON
     stop = Stop(deadline)
     timer = threading.Timer(deadline, stop.stop)
     timer.start()
+    kept = _in_use()
     before, started, used = _forget_peak(), time.perf_counter(), time.process_time()
     outcome, message, wrong = "made", "", None
     try:
@@ -112,7 +130,7 @@ def _take(name: str, content: bytes, deadline: float) -> dict[str, Any]:  # JSON
     timer.cancel()
     timer.join()
     memory = max(0, _memory("VmHWM") - before)
-    costs = {"seconds": seconds, "cpu": used, "memory": memory, "kept": before}
+    costs = {"seconds": seconds, "cpu": used, "memory": memory, "kept": kept}
     return {"stage": name, "outcome": outcome, "message": message, "wrong": wrong, **costs}
 
 
