@@ -25,6 +25,12 @@ MAX_TARGETS_OF_ONE = 4
 MAX_CHOICES = 64
 """Sets of choosing fields that are told apart for one target: every browser has its own Accept."""
 
+MAX_LENGTH = 1024
+"""Bytes of a target, and of a set of choosing fields. Clients write them, so what is longer is not kept."""
+
+MAX_DIFFERENT_CHOICES = 1_000
+"""Sets of choosing fields of all targets together, each kept once."""
+
 MAX_SHORTCUTS = 1_000
 MAX_SEEN = 10_000
 """Requests that were answered once, of which nothing but a hash is kept."""
@@ -99,6 +105,7 @@ class HotAnswers:
         self.shortcuts: dict[bytes, Shortcut] = {}
         """By all the bytes of a request."""
         self._seen: set[int] = set()
+        self._choices: dict[Choice, Choice] = {}
         self.second = self.next_second = 0
         self.ok = self.not_modified = b""
         """How a 200 and a 304 begin from ``second`` until ``next_second`` (Unix seconds)."""
@@ -114,7 +121,7 @@ class HotAnswers:
     ) -> None:
         """Answer plain requests for ``target`` with ``heads`` and ``more`` from now on, while they are right; those
         with the same ``choice``, unless it is ``None``."""
-        if self.draining:
+        if self.draining or len(target) > MAX_LENGTH or sum(len(value) for _, value in choice or ()) > MAX_LENGTH:
             return
         if len(heads.entry.prepared) >= MAX_TARGETS_OF_ONE:
             heads.entry.prepared.clear()
@@ -125,9 +132,15 @@ class HotAnswers:
             until=heads.until,
             names_origin=names_origin,
         )
-        self.places[target] = place if choice is None else self._chosen(target, place, choice)
+        self.places[target] = place if choice is None else self._chosen(target, place, self._kept_once(choice))
         if len(self.places) > MAX_TARGETS:
             del self.places[next(iter(self.places))]
+
+    def _kept_once(self, choice: Choice) -> Choice:
+        if choice not in self._choices and len(self._choices) >= MAX_DIFFERENT_CHOICES:
+            self._choices.clear()
+            self.places.clear()
+        return self._choices.setdefault(choice, choice)
 
     def _chosen(self, target: bytes, place: Place, choice: Choice) -> Place:
         known = self.places.get(target)
@@ -140,6 +153,7 @@ class HotAnswers:
         """Leave all answers to the full path from now on."""
         self.draining = True
         self.places.clear()
+        self._choices.clear()
         self.shortcuts.clear()
 
     def remember(self, request: bytes, shortcut: Shortcut) -> None:
