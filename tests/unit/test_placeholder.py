@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 import subprocess
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,27 @@ def test_it_ends_when_told_to() -> None:
     stop.stop()
     with pytest.raises(RenderTimeout):
         placeholder(100, 100, stop=stop)
+
+
+def test_a_large_clear_one_ends_soon() -> None:
+    """libwebp can't be interrupted in an alpha channel, and anybody may ask for a placeholder."""
+    begun = time.process_time()
+    placeholder(2048, 1950, background=GLASS)
+    clear = time.process_time() - begun
+    begun = time.process_time()
+    placeholder(2048, 1950, background=RED)
+    assert clear < 3.5 * (time.process_time() - begun)
+
+
+def test_a_large_label_takes_little_memory() -> None:
+    side = 1500
+    tracemalloc.start()
+    try:
+        placeholder(side, side, text="No picture yet " * 6, format="jpg")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 25 * side * side
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 4096), (4096, 1), (3, 5), (4096, 64)])

@@ -69,7 +69,7 @@ def label(text: str, width: int, height: int) -> Label | None:
             _draw(box, strokes, scale, (start + x * scale, baseline), radius)
     middle = ascent + ((len(widths) - 1) * _LINE - CAPITAL) / 2 * scale
     return _cut(
-        np.rint(box * 255).astype(np.uint8),
+        np.rint(np.multiply(box, 255, out=box), out=box).astype(np.uint8),
         round((width - box.shape[1]) / 2),
         round(height / 2 - middle),
         width,
