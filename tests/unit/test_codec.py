@@ -277,6 +277,18 @@ def test_long_packed_texts_are_not_even_unpacked(letters: int, kept: bool) -> No
     assert np.array_equal(pixels_of(picture.content), SCENE)
 
 
+def test_a_message_that_quotes_bytes_of_a_file_is_a_refusal_like_others() -> None:
+    """pyvips can't read such a message, nor any after it, until the buffer of messages is emptied."""
+    for _ in range(2):
+        pyvips.vips_lib.vips_foreign_find_load(b"no file \xff\xfe")
+        with pytest.raises(UnicodeDecodeError):
+            pyvips.Image.pngload_buffer(b"no PNG")
+        with pytest.raises(InvalidImage, match="damaged"):
+            made(png_file(9, 9), Variant(width=5))
+        with pytest.raises(pyvips.Error):
+            pyvips.Image.pngload_buffer(b"no PNG")
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpg[interlace]", ".webp", ".webp[lossless]", ".avif", ".gif"])
 def test_a_truncated_file_is_no_image(suffix: str) -> None:
     source = image(SCENE).write_to_buffer(suffix)

@@ -20,6 +20,7 @@ import pyvips
 
 from lightfast.errors import InvalidImage, InvalidRequest, TooLarge
 from lightfast.imaging.encoders import ENCODERS, KEEP_METADATA, KEEP_NOTHING, Encoding
+from lightfast.imaging.failures import FAILURES, forget_message
 from lightfast.imaging.geometry import Limits, check_output, make_plan
 from lightfast.imaging.source import Source
 from lightfast.imaging.stop import Stop
@@ -84,7 +85,8 @@ def render(content: Content, variant: Variant, limits: Limits, stop: Stop, *, ke
         raise TooLarge(limits.bytes_in)
     try:
         return _render(content, variant, limits, stop, KEEP_METADATA if keep_metadata else KEEP_NOTHING)
-    except pyvips.Error as error:
+    except FAILURES as error:
+        forget_message()
         stop.check()
         raise InvalidImage("The image can't be decoded: its data is damaged.") from error
     finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import pyvips
 
+from lightfast.imaging.failures import FAILURES, forget_message
 from lightfast.imaging.geometry import AS_IT_IS, Box, Plan, Size, Turn
 from lightfast.variant import Colour, Format, Variant
 
@@ -63,7 +64,8 @@ def to_srgb(image: pyvips.Image, job: Job) -> pyvips.Image:
     if image.get_typeof("icc-profile-data"):
         try:
             image = image.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
-        except pyvips.Error:
+        except FAILURES:
+            forget_message()
             # A profile that is broken, or for another kind of picture: as if there were none.
             image = image.copy()
             image.remove("icc-profile-data")
