@@ -326,7 +326,7 @@ class Lightfast:
             scheme=settings.signature,
             auto_format=settings.auto_format,
             hints=settings.client_hints,
-            public_path=urlsplit(settings.public_url or "").path.rstrip("/"),
+            public_path=lambda: urlsplit(self._base).path,
         )
         answering = Answering(self._policy, cors, self._reads)
 
@@ -355,10 +355,14 @@ class Lightfast:
         return str(getattr(app, "root_path", "")).rstrip("/") + path.removesuffix("/images/-")
 
     @property
+    def _base(self) -> str:
+        return (self.settings.public_url or "").rstrip("/") or self._path_prefix
+
+    @property
     def _addresses(self) -> Addresses:
         settings = self.settings
         return Addresses(
-            base=(settings.public_url or "").rstrip("/") or self._path_prefix,
+            base=self._base,
             rules=self._rules,
             open=settings.variants == "open",
             keys=settings.signing_keys,

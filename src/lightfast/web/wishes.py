@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,8 +33,9 @@ class VariantPolicy:
     """Whether the client's Accept chooses the format wherever the URL does not."""
     hints: bool
     """Whether client hints count."""
-    public_path: str = ""
-    """What a proxy takes off the paths that are signed."""
+    public_path: Callable[[], str] = str
+    """What stands before ``/images/…`` in the URLs that are handed out. A proxy or a mount may have taken it off, in
+    whole or in part, or put something else there."""
 
     def parameters(self, pairs: Pairs) -> Pairs:
         """``pairs`` with what is set up for all. A URL that only names a version is that of the stored bytes."""
@@ -67,7 +68,10 @@ class VariantPolicy:
         if is_signed or (wish.restriction is not None and not self.open):
             until = self._check(wish.restriction or "What is signed must be signed rightly.", path, query, now)
         if self.hints and wish.variant is not None:
-            wish = parse_wish(apply_hints(pairs, fields, self.rules.sizes), self.rules)
+            hinted = parse_wish(apply_hints(pairs, fields, self.rules.sizes), self.rules)
+            # What a URL may not ask for without a signature, hints don't bring it to.
+            if self.open or wish.restricted or not hinted.restricted:
+                wish = hinted
         return wish, until
 
     def _check(self, reason: str, path: str, query: str, now: float) -> float | None:
@@ -77,10 +81,16 @@ class VariantPolicy:
             raise Forbidden(f"{reason} {error}") from error
 
     def _verify(self, path: str, query: str, now: float) -> float | None:
-        if self.public_path:
+        _, mark, name = path.rpartition("/images/")
+        handed_out = f"{self.public_path()}{mark}{name}"
+        if handed_out == path:
+            return verify(path, query, self.keys, now, self.scheme)
+        try:
+            return verify(handed_out, query, self.keys, now, self.scheme)
+        except Forbidden as error:
             with suppress(Forbidden):
-                return verify(self.public_path + path, query, self.keys, now, self.scheme)
-        return verify(path, query, self.keys, now, self.scheme)
+                return verify(path, query, self.keys, now, self.scheme)
+            raise error from None
 
     def _is_for_variant(self, pairs: Pairs) -> bool:
         return any(name not in OF_STORED for name, _ in pairs)
