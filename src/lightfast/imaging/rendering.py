@@ -30,7 +30,9 @@ class Rendering:
         self._pool = pool
         self._limits = limits
         self._keep_metadata = keep_metadata
-        self.version = f"{ENCODER_VERSION}{'-metadata' if keep_metadata else ''}"
+        # An animation that would be larger than ``pixels_out`` is its first frame.
+        most = "" if limits.pixels_out == Limits().pixels_out else f"-{limits.pixels_out}"
+        self.version = f"{ENCODER_VERSION}{'-metadata' if keep_metadata else ''}{most}"
         self.jobs = 0
         """Everything that was begun."""
         self.renders = 0
