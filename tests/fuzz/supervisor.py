@@ -29,8 +29,9 @@ GRACE = 10.0
 MEMORY = 512 * 1024 * 1024
 """Bytes by which one stage may raise the memory of its process: ``Limits.memory`` (320 MiB) for a picture that has to
 be decoded as a whole, and what it takes to make another picture of that."""
-KEPT = 64 * 1024 * 1024
-"""Bytes of the C heap that may be in use between two stages, however many there were; it starts with 18 MiB."""
+KEPT = 128 * 1024 * 1024
+"""Bytes of the C heap that may be in use between two stages, however many there were. It starts with 18 MiB and stays
+there; what the last stage decoded may take a moment to go."""
 _KILL = 4 * MEMORY
 _WORKER = Path(__file__).with_name("worker.py")
 
