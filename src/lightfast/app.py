@@ -281,9 +281,9 @@ class Lightfast:
         _check_id(id)
         seconds = _seconds(expires, "expires")
         meta = (await self._open.tier.find_meta(id)).meta
-        if not parameters and seconds is None:
+        until = int(clock() + seconds) if seconds else None
+        if not parameters and until is None:
             return self._addresses.of(meta)
-        until = None if seconds is None else int(clock() + seconds)
         return self._addresses.of_variant(meta, parameters, until)
 
     async def ping(self) -> None:

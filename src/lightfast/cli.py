@@ -306,7 +306,8 @@ def sign_url(
     if not settings.signing_keys:
         raise SettingsError(f"there is no signing key; give one with --key or {environment('signing_keys')}")
     parse_wish(parse_query(urlsplit(url).query), settings.rules())
-    until = None if expires is None else int(time.time() + parse_duration(expires))
+    seconds = parse_duration(expires or "0")
+    until = int(time.time() + seconds) if seconds else None
     write(sign(url, settings.signing_keys[0], until, settings.signature))
 
 

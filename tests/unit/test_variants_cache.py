@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 import pyvips
-from tests.faults.recorder import md5
+from tests.support import etag_of, until
 
 from lightfast.cache.coherence import LinkState
 from lightfast.cache.families import Families
@@ -14,7 +14,7 @@ from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
 from lightfast.cache.tiered import TieredCache
 from lightfast.cache.variants import Outdated, Variants
-from lightfast.errors import Missing, StoreUnavailable
+from lightfast.errors import InvalidImage, Missing, StoreUnavailable
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.pool import RenderPool
 from lightfast.imaging.rendering import Rendering
@@ -131,7 +131,7 @@ async def variants(tier, store, rendering, clock):
 
 
 async def put(store, content, ttl=0):
-    await store.put(Draft("id", content, md5(content), "image/png", 8, 8), ttl)
+    await store.put(Draft("id", content, etag_of(content), "image/png", 8, 8), ttl)
 
 
 @pytest.fixture
@@ -143,12 +143,6 @@ def find(tier, variants):
         return await variants.find(source, variants.wanted(source.meta, variant))
 
     return find
-
-
-async def until(condition):
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what it looks at is no event
-            await asyncio.sleep(0.001)
 
 
 async def relink(store, tier):
@@ -355,3 +349,13 @@ async def test_families_go_with_their_members(store, tier, find):
     tier.drop("id")
     assert tier.families.of("id") is None
     assert list(tier.memory) == []
+
+
+async def test_what_is_damaged_is_decoded_once_for_each_thing_that_is_wanted_of_it(tier, variants, store, rendering):
+    broken = OLD[:-30]
+    await store.put(Draft("a", broken, etag_of(broken), "image/png", 8, 8), 60)
+    source = await tier.find("a")
+    for variant in (SMALL, SMALL, OTHER, OTHER, None, None):
+        with pytest.raises(InvalidImage, match="truncated"):
+            await variants.find(source, variants.wanted(source.meta, variant))
+    assert rendering.jobs == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from lightfast.cache.families import Families, key_of
 from lightfast.cache.pages import in_own_pages
 from lightfast.cache.singleflight import SingleFlight
 from lightfast.cache.tiered import Fill, TieredCache
-from lightfast.errors import LightfastError, StoreFull, StoreUnavailable
+from lightfast.errors import InvalidImage, LightfastError, StoreFull, StoreUnavailable
 from lightfast.http.caching import CacheOutcome, Forward
 from lightfast.model import Clock, Content, Meta, Preview, Rendition
 from lightfast.ports import Renderer, VariantStore
@@ -29,6 +30,10 @@ PREVIEW = "preview"
 """Stands for the preview of an image where the canonical text of a variant stands else."""
 
 JSON = "application/json"
+
+
+MAX_FAILURES = 1_000
+"""Pictures that are known not to be had, because their source is damaged."""
 
 
 class Outdated(Exception):
@@ -94,6 +99,9 @@ class Variants:
         self._clock = clock
         self._timer = timer
         self._flights: SingleFlight[tuple[str, str], Found] = SingleFlight()
+        self._lookups: SingleFlight[tuple[str, str], bool] = SingleFlight()
+        self._failures: OrderedDict[tuple[str, str], str] = OrderedDict()
+        """Why what can't be made of damaged bytes can't be, by their ETag and spec: finding that out costs."""
         self._improving: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -105,6 +113,7 @@ class Variants:
     async def close(self) -> None:
         """Give up what is under way."""
         await self._flights.close()
+        await self._lookups.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -154,11 +163,8 @@ class Variants:
             return True
         if self._kept(instead) is not None:
             return False
-        with self._tier.reading(wanted.source.id) as fill:
-            rendition = await self._stored(wanted)
-            if rendition is not None:
-                await self._keep(wanted, rendition, fill)
-            return rendition is not None
+        found, _ = await self._lookups.do((wanted.key, wanted.etag), lambda: self._look_up(wanted))
+        return found
 
     def improve(self, wanted: Wanted, instead: Wanted) -> None:
         """Make ``wanted`` when there is nothing else to do; then it is what ``instead`` stood for."""
@@ -189,6 +195,13 @@ class Variants:
             return None
         return entry
 
+    async def _look_up(self, wanted: Wanted) -> bool:
+        with self._tier.reading(wanted.source.id) as fill:
+            rendition = await self._stored(wanted)
+            if rendition is not None:
+                await self._keep(wanted, rendition, fill)
+            return rendition is not None
+
     async def _obtain(self, wanted: Wanted, *, idle: bool = False) -> Found:
         """From the store, else by making it."""
         started = self._timer()
@@ -213,6 +226,18 @@ class Variants:
         return found.content
 
     async def _rendered(self, wanted: Wanted, content: Content, *, idle: bool) -> Rendition:
+        mark = (wanted.source.etag, wanted.spec)
+        if mark in self._failures:
+            raise InvalidImage(self._failures[mark])
+        try:
+            return await self._render(wanted, content, idle=idle)
+        except InvalidImage as error:
+            self._failures[mark] = str(error)
+            if len(self._failures) > MAX_FAILURES:
+                self._failures.popitem(last=False)
+            raise
+
+    async def _render(self, wanted: Wanted, content: Content, *, idle: bool) -> Rendition:
         if wanted.variant is None:
             made = await self._renderer.preview(content, idle=idle)
             return Rendition(made.to_json(), wanted.etag, JSON, made.width, made.height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -138,5 +139,7 @@ def _headers(error: LightfastError, policy: CachePolicy) -> list[tuple[str, str]
             return [("www-authenticate", 'Bearer realm="lightfast"')]
         case Overloaded() | StoreUnavailable():
             return [("retry-after", str(error.retry_after))]
+        case RenderTimeout():
+            return [("retry-after", str(math.ceil(error.limit)))]
         case _:
             return []
