@@ -42,11 +42,13 @@ def read(whole, count, sizes=(), place=None):
     while at < len(whole):
         assert not complete
         room = replies.room()
+        assert room
         size = min(len(room), sizes.pop() if sizes else len(whole), len(whole) - at)
         room[:size] = whole[at : at + size]
         at += size
         complete = replies.arrived(size)
     assert complete
+    assert replies.room()  # libuv asks for it before anybody says that nothing more is to come
     return replies.replies
 
 
@@ -72,6 +74,12 @@ def test_a_large_one_stays_where_it_arrived_and_the_place_is_used_again():
     place.buffer = bytearray(MAX_KEPT + 1)
     places.give_back(place)
     assert places.take() is not place
+
+
+@pytest.mark.parametrize("size", [65536 - 10, 65536, 3_000_000, 5_000_000])
+def test_there_is_room_however_large_they_are(size):
+    (found,) = read(b"$%d\r\n%b\r\n" % (size, bytes(size)), 1)
+    assert len(found) == size
 
 
 @pytest.mark.parametrize("whole", [b"+OK\r\n+more\r\n", b"%1\r\n", b">2\r\n", b"nonsense\r\n", b"+" + bytes(70_000)])

@@ -206,6 +206,7 @@ async def _round_trip(line: Line, commands: Sequence[Command]) -> Sequence[Reply
     connection = line.connection
     replies: list[Reply] = []
     async with _in_time(line.patience):
+        _check_open(connection)
         await connection.send_packed_command(connection.pack_commands(commands))
         for _ in commands:
             try:
@@ -222,6 +223,7 @@ async def _receive(line: Line, commands: Sequence[Command], place: Place) -> Seq
     async with _in_time(line.patience):
         if not connection.is_connected:
             await connection.connect()
+        _check_open(connection)
         transport = connection._writer.transport
         receiver = _Receiver(replies, transport.get_protocol())
         transport.set_protocol(receiver)
@@ -232,6 +234,13 @@ async def _receive(line: Line, commands: Sequence[Command], place: Place) -> Seq
             transport.set_protocol(receiver.client)
             receiver.close()
     return replies.replies
+
+
+def _check_open(connection: Any) -> None:  # the transport has no public name
+    """The client takes a connection for open until it has read its end; a transport that is closed takes nothing."""
+    writer = connection._writer
+    if writer is not None and writer.transport.is_closing():
+        raise ConnectionError("closed before it was used")
 
 
 class _Receiver(asyncio.BufferedProtocol):

@@ -75,7 +75,7 @@ class Replies:
         """Lists that are not complete, with the number of their elements, the innermost last."""
 
     def room(self) -> memoryview:
-        """Where the next bytes go."""
+        """Where the next bytes go; never empty: after a read that filled its room, libuv looks for more at once."""
         return memoryview(self._place.buffer)[self._filled : self._filled + PIECE]
 
     def arrived(self, size: int) -> bool:
@@ -90,6 +90,7 @@ class Replies:
                 return False
         if self._at != self._filled:
             raise ValueError("more came than was asked for")
+        self._grow(self._filled + 1)
         return True
 
     def _read(self, items: list[Reply]) -> bool:
@@ -106,7 +107,7 @@ class Replies:
         if kind == b"$" and text != b"-1":
             stop = following + int(text)
             if stop + 2 > self._filled:
-                self._grow(stop + 2)
+                self._grow(stop + 3)  # what follows the last reply is nothing, but has to have room
                 return False
             found = Text(buffer, following, stop)
             items.append(found if len(found) >= LARGE else bytes(found))
