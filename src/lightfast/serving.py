@@ -194,7 +194,7 @@ class Serving:
         headers = self._representation_headers(subject, request)
         if found.content is not None and request.digest is not None:
             headers.append(("repr-digest", await _digest(request.digest, found.content)))
-        answer = _whole(found.meta) if found.content is None else self._deliver(found.meta, found.content, request)
+        answer = _whole(found.meta) if found.content is None else self._deliver(subject, found.content, request)
         body = () if request.head else answer.body
         headers += answer.headers + self._story(found, started)
         return Answer(answer.status, headers, body, _tier(found), subject)
@@ -280,11 +280,14 @@ class Serving:
         whole = self._representation_headers(current, request) + _whole(entry.meta).headers + status
         return Heads(entry, until, whole, self._validating_headers(current, request) + status)
 
-    def _deliver(self, meta: Meta, content: Content, request: ReadRequest) -> Answer:
+    def _deliver(self, subject: Subject, content: Content, request: ReadRequest) -> Answer:
         """The whole, or the parts that a GET asks for (RFC 9110 §14.2: Range means nothing to HEAD)."""
+        meta = subject.found.meta
         spans = None if request.head or request.range is None else resolve(request.range, meta.size)
         if spans is not None and request.if_range is not None:
-            current = if_range_holds(request.if_range, meta.etag, meta.created, self._clock())
+            # What is made has the date of its source, whoever makes it, so that date names no bytes.
+            date = meta.created if subject.wanted is None else None
+            current = if_range_holds(request.if_range, meta.etag, date, self._clock())
             spans = spans if current else None
         if spans is None:
             return _whole(meta, content)
