@@ -24,6 +24,9 @@ MAX_SEED = 64
 QUALITY = 85
 """Of WebP and JPEG."""
 
+_CAREFUL = 1_000_000
+"""Up to how many pixels a few bytes more are worth the time."""
+
 _ROWS = 64
 """Of a label, drawn at a time."""
 
@@ -115,7 +118,8 @@ def _blend(under: Pixels, coverage: Coverage, ink: Colour) -> None:
 
 def _save_webp(image: pyvips.Image) -> bytes:
     # libwebp can't be interrupted in an alpha channel, and tries seven times as long in one for the last few bytes.
-    effort = 4 if image.hasalpha() else 6
+    # Anybody may ask for large ones, so these cost no more than they have to.
+    effort = 2 if image.width * image.height > _CAREFUL else 4 if image.hasalpha() else 6
     return bytes(image.webpsave_buffer(Q=QUALITY, effort=effort, keep="none"))
 
 
