@@ -69,6 +69,11 @@ class Addresses:
             found.setdefault(size.width, (self.of_variant(meta, asked), size))
         return list(found.values())
 
+    def of_whole(self, meta: Meta, parameters: Mapping[str, object], shown: Size) -> tuple[str, Size]:
+        """As ``of_widths``, in the one width that it has where none is asked for."""
+        variant = parse_wish(_pairs(parameters), self.rules).variant or Variant()
+        return self.of_variant(meta, parameters), output_size(shown, variant) or shown
+
 
 _FORMATS = {MEDIA_TYPES[it]: it for it in (Format.PNG, Format.JPG, Format.WEBP, Format.AVIF)}
 """What of a URL names anyone may have; of a GIF, WebP keeps what moves."""

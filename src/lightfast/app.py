@@ -218,13 +218,18 @@ class Lightfast:
         meta = (await self._open.tier.find_meta(id)).meta
         shown = await self._open.serving.preview(id)
         widths = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
-        candidates = self._addresses.of_widths(
-            meta, {"fm": "webp"} | parameters, widths, Size(shown.width, shown.height)
-        )
-        narrow = [url for url, made in candidates if made.width <= MIDDLE] or [url for url, _ in candidates[:1]]
-        room = _room(Size(shown.width, shown.height), candidates[-1][1] if candidates else None)
+        asked, natural = {"fm": "webp"} | parameters, Size(shown.width, shown.height)
+        candidates = self._addresses.of_widths(meta, asked, widths, natural)
+        if candidates:
+            src = [url for url, made in candidates if made.width <= MIDDLE or url == candidates[0][0]][-1]
+            made = candidates[-1][1]
+        elif parameters:
+            src, made = self._addresses.of_whole(meta, asked, natural)
+        else:
+            src, made = self._addresses.of(meta), natural
+        room = _room(natural, made)
         return img_tag(
-            narrow[-1] if narrow else self._addresses.of(meta),
+            src,
             alt=alt,
             width=room.width,
             height=room.height,
@@ -385,10 +390,8 @@ def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:
     return ttl
 
 
-def _room(shown: Size, made: Size | None) -> Size:
+def _room(shown: Size, made: Size) -> Size:
     """What is kept free for pictures of the shape of ``made``: as wide as the image is shown."""
-    if made is None:
-        return shown
     height = shown.width * made.height / made.width
     # Its sides were rounded to whole pixels.
     return shown if abs(height - shown.height) * made.width <= shown.width else Size(shown.width, max(1, round(height)))
