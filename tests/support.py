@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], Any], what: str = "it did not happen in t
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, what
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 
@@ -44,4 +44,4 @@ async def until(condition: Callable[[], Any], what: str = "it did not happen in 
         if found:
             return found
         assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.005)

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import httpx2
 import pytest
 import pyvips
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from tests.support import free_port
 
 LIGHTFAST = Path(sys.executable).parent / "lightfast"
 CHROMIUM = "/usr/bin/chromium"
@@ -90,9 +90,7 @@ class Site:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     directory = tmp_path_factory.mktemp("images")
     log = directory / "server.log"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTFAST_")}
     command = [LIGHTFAST, "serve", "--port", str(port), "--store", f"sqlite:///{directory}/images.db", "--log", "json"]
     with log.open("wb") as output:

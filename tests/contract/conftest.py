@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.support import etag_of
 
 from lightfast.model import Draft
 from lightfast.ports import Store
@@ -76,7 +76,7 @@ def draft() -> Callable[..., Draft]:
     """``draft("id", b"…")``: a draft with the right ETag. The bytes need not be an image: stores don't look."""
 
     def make(id: str, content: bytes, media_type: str = "image/png", width: int | None = 3) -> Draft:
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        etag = etag_of(content)
         return Draft(id, content, etag, media_type, width, 5 if width is not None else None)
 
     return make

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support import until
 
 from lightfast.errors import StoreUnavailable
 from lightfast.stores.memory import MemoryStore
@@ -45,13 +46,6 @@ class Recorder:
     @property
     def ids(self):
         return [change.id for change in self.changes]
-
-
-async def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

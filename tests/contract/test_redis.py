@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from tests.support import etag_of
 
 from lightfast.errors import (
     BrokenRecord,
@@ -59,7 +60,7 @@ async def test_a_json_record_of_another_app_is_read(server, open_store, clock):
     server.command("SET", "image:a", record(mime_type="image/png", prompt="a cat", base64="x"), "EX", "100")
     image = await store.get("a")
     assert image.content == PNG
-    assert image.meta.etag == hashlib.md5(PNG, usedforsecurity=False).hexdigest()
+    assert image.meta.etag == etag_of(PNG)
     assert (image.meta.media_type, image.meta.width, image.meta.height) == ("image/png", 1, 1)
     assert (image.meta.created, image.meta.replaced) == (None, False)
     assert clock.now + 99 < image.meta.expires <= clock.now + 100
@@ -76,7 +77,7 @@ async def test_a_json_record_of_another_app_is_read(server, open_store, clock):
 async def test_a_put_replaces_a_foreign_record_and_counts_it(server, open_store, draft, form):
     store = await open_store(format=form)
     server.command("SET", "image:a", record())
-    etag = hashlib.md5(PNG, usedforsecurity=False).hexdigest()
+    etag = etag_of(PNG)
     with pytest.raises(PreconditionFailed) as refusal:
         await store.put(draft("a", b"new"), 60, Precondition(none_match=frozenset({"*"})))
     assert refusal.value.current == etag

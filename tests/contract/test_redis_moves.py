@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
-import time
 from contextlib import nullcontext, suppress
 from functools import partial
 
@@ -13,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
+from tests.support import etag_of, until
 
 from lightfast.errors import StoreUnavailable
 from lightfast.model import Draft
@@ -37,15 +36,8 @@ class Recorder:
         self.ids.append(change.id)
 
 
-async def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
-
-
 def draft(id, content):
-    return Draft(id, content, hashlib.md5(content, usedforsecurity=False).hexdigest(), "image/png", 3, 5)
+    return Draft(id, content, etag_of(content), "image/png", 3, 5)
 
 
 async def follow_for_ever(store, recorder):
@@ -264,9 +256,9 @@ async def test_another_server_becomes_the_master(start_sentinels, kind):
         await store.put(draft("early", b"x"), 0)
     writers = Writers(store)
     writing = asyncio.create_task(writers.run())
-    await until(lambda: recorder.links > links, 30)
+    await until(lambda: recorder.links > links)
     before = writers.operations
-    await until(lambda: writers.operations > before + 50 and writers.known, 30)
+    await until(lambda: writers.operations > before + 50 and writers.known)
     writers.stopping = True
     await writing
     await writers.check()
@@ -295,7 +287,7 @@ async def test_a_demoted_master_is_left_at_once(start_sentinels):
         # Sentinels refuse a failover while they are about another one, and may give one up.
         sentinels.sentinels[0].command("SENTINEL", "FAILOVER", "mymaster")
         with suppress(AssertionError) if attempt < 3 else nullcontext():
-            await until(lambda: recorder.links > links and sentinels.master is not old, 10)
+            await until(lambda: recorder.links > links and sentinels.master is not old)
             break
     for _ in range(50):
         with suppress(StoreUnavailable):

@@ -6,9 +6,9 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-import time
 
 import pytest
+from tests.support import until
 
 from lightfast.errors import SettingsError, StoreFull, StoreUnavailable
 from lightfast.stores.sqlite import SqliteStore
@@ -36,13 +36,6 @@ def query(path, statement):
         return connection.execute(statement).fetchall()[0][0]
     finally:
         connection.close()
-
-
-async def eventually(condition):
-    deadline = time.monotonic() + 20
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def test_the_file_is_set_up_for_sharing_and_shrinking(open_store, tmp_path, draft):
@@ -231,10 +224,10 @@ async def test_expired_images_and_tombstones_are_reclaimed_and_the_file_shrinks(
     assert query(path, "SELECT count(*) FROM deleted") == 1
     pages = query(path, "PRAGMA page_count")
     clock.advance(60)
-    await eventually(lambda: query(path, "SELECT count(*) FROM images") == 1)
-    await eventually(lambda: query(path, "SELECT count(*) FROM contents") == 1)
-    await eventually(lambda: query(path, "SELECT count(*) FROM deleted") == 0)
-    await eventually(lambda: query(path, "PRAGMA page_count") < pages / 10)
+    await until(lambda: query(path, "SELECT count(*) FROM images") == 1)
+    await until(lambda: query(path, "SELECT count(*) FROM contents") == 1)
+    await until(lambda: query(path, "SELECT count(*) FROM deleted") == 0)
+    await until(lambda: query(path, "PRAGMA page_count") < pages / 10)
     assert (await store.get("stays")).content == b"x"
 
 
@@ -244,11 +237,11 @@ async def test_reclaiming_goes_on_after_an_error(open_store, tmp_path, clock, dr
     path = tmp_path / "images.db"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    await eventually(lambda: "not reclaimed" in caplog.text)
+    await until(lambda: "not reclaimed" in caplog.text)
     other.execute("ROLLBACK")
     other.close()
     clock.advance(20)
-    await eventually(lambda: query(path, "SELECT count(*) FROM images") == 0)
+    await until(lambda: query(path, "SELECT count(*) FROM images") == 0)
 
 
 async def test_cancelled_callers_leave_no_transaction_open(open_store, tmp_path, draft):

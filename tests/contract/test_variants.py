@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import sqlite3
 import time
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 import redis
+from tests.support import etag_of, until
 
 from lightfast.errors import StoreUnavailable
 from lightfast.model import Precondition, Rendition, meta_of
@@ -25,7 +25,7 @@ BYTES = b"\x00\n\r\xff{}" * 1000
 
 
 def made(content=BYTES, media_type="image/webp", width=512, height=341):
-    etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    etag = etag_of(content)
     return Rendition(content, etag, media_type, width, height)
 
 
@@ -64,13 +64,6 @@ def kept(backend, path):
     if backend.name == "sqlite":
         return {source for source, _ in rows(backend, path)}
     return {key.split(b":")[1].decode().strip("{}") for key in keys(backend, "variant*")}
-
-
-async def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 
 import pytest
 import redis
 from redis.crc import key_slot
+from tests.support import etag_of
 
 from lightfast.errors import StoreFull, StoreUnavailable
 from lightfast.model import Rendition, meta_of
@@ -18,7 +18,7 @@ from lightfast.stores.redis_keys import variant_keys
 from lightfast.stores.redis_variants import BRIEF, RedisVariants
 
 MADE = Rendition(b"\x00made\n" * 100, "0123", "image/webp", 512, 341)
-ONE = hashlib.md5(b"one", usedforsecurity=False).hexdigest()
+ONE = etag_of(b"one")
 
 
 @pytest.fixture(params=["valkey", "redis"])

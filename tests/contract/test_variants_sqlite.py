@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
+from tests.support import etag_of, until
 
 from lightfast.errors import StoreFull, StoreUnavailable
 from lightfast.model import Rendition
@@ -72,13 +71,6 @@ def count(path):
 
 def contents(path):
     return run(path, "SELECT count(*) FROM variant_contents")[0][0]
-
-
-async def eventually(condition):
-    deadline = time.monotonic() + 20
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 async def test_a_file_without_variants_gets_a_place_for_them(open_store, path, draft):
@@ -184,7 +176,7 @@ async def test_reclaiming_takes_them_in_portions(open_store, path, clock, draft,
     monkeypatch.setattr(sqlite3, "connect", traced)
     store = await open_store(reclaim_interval=0.02)
     monkeypatch.setattr(sqlite3, "connect", connect)
-    await eventually(lambda: contents(path) == 1)
+    await until(lambda: contents(path) == 1)
     assert {13, 11, 9, 7, 5, 3} <= set(left)  # what was left before each portion was committed
     assert run(path, "SELECT count(*) FROM abandoned") == [(0,)]
     assert await store.get_variant(stays.etag, "w=1") == MADE
@@ -223,7 +215,7 @@ async def test_what_is_put_again_or_dropped_leaves_nothing_for_long(open_store, 
     await store.put_variant(meta, "w=3", MADE)
     await store.close()
     store = await open_store(reclaim_interval=0.02)
-    await eventually(lambda: contents(path) == 1)
+    await until(lambda: contents(path) == 1)
     assert await store.get_variant(meta.etag, "w=3") == MADE
 
 
@@ -266,4 +258,4 @@ async def test_a_lock_held_too_long_is_unavailable(open_store, path, draft):
 
 
 def test_the_md5_of_the_old_file_is_that_of_its_content():
-    assert hashlib.md5(b"one", usedforsecurity=False).hexdigest() in SECOND_SCHEMA
+    assert etag_of(b"one") in SECOND_SCHEMA

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import pyvips
 import redis
+from tests.support import until
 
 from lightfast import Lightfast
 from lightfast.cache import warming
@@ -37,12 +38,6 @@ async def walked(url, **settings):
 async def images(valkey_url):
     async with Lightfast(valkey_url) as images:
         yield images
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it looks at is no event
-            await asyncio.sleep(0.001)
 
 
 async def test_a_record_that_another_app_stores_is_loaded(images, valkey_url):

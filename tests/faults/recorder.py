@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
 import itertools
 import json
 import random
@@ -24,6 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from tests.faults.history import Fault, History, Read, Rules, Violation, Write
+from tests.support import etag_of
 
 IDS = 200
 READERS = 8
@@ -53,10 +53,6 @@ def another(picture: bytes) -> bytes:
     return (
         picture[:-12] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + picture[-12:]
     )
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 class Unknown(Exception):
@@ -316,7 +312,7 @@ class Recorder:
             lasts = float("inf")
             if what < 0.7:
                 content = another(self.picture)
-                etag = md5(content)
+                etag = etag_of(content)
                 lasts = round(chance.uniform(0.05, 1.5), 3) if what < 0.2 else lasts
                 work = writer.put(id, content, lasts if lasts < float("inf") else None)
             elif what < 0.85 or not isinstance(writer, ForeignWriter):
@@ -363,6 +359,6 @@ def _read(id: str, connection: int, begun: float, answer: Answer, *, complete: b
         now(),
         answer.status,
         etag=answer.headers["etag"].strip('"') if found else None,
-        digest=md5(answer.body) if answer.status == 200 and complete else None,
+        digest=etag_of(answer.body) if answer.status == 200 and complete else None,
         age=int(answer.headers["age"]) if marked else None,
     )

@@ -12,22 +12,14 @@ import time
 
 import httpx2
 import pytest
-from tests.faults.recorder import another, md5
+from tests.faults.recorder import another
+from tests.support import etag_of, free_port, wait_until
 
 from lightfast.stores.redis_feed import HEARTBEAT
 
 HITS = 100_000
 ENTRIES = 10_000
 BATCH = 100
-
-
-def until(condition, seconds=10.0):
-    """Wait for what ``condition`` gives, until it is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return found
 
 
 def link_state(client):
@@ -94,8 +86,8 @@ def test_a_new_link_asks_for_nothing_and_copies_are_verified_once_each(breakable
     with server.client() as client:
         before = breakable.commands_processed()
         proxy.cut()
-        until(lambda: b"lightfast_link_losses_total 1.0" in client.get("/metrics").content)
-        until(lambda: link_state(client) == "linked")
+        wait_until(lambda: b"lightfast_link_losses_total 1.0" in client.get("/metrics").content)
+        wait_until(lambda: link_state(client) == "linked")
         relinked = grown(breakable, before)
         assert not {"hmget", "hstrlen", "get", "type"} & set(relinked)
 
@@ -114,9 +106,9 @@ def test_the_log_names_every_change_of_the_link(breakable, start_lightfast):
     server = start_lightfast(store=breakable.url)
     with server.client() as client:
         breakable.kill()
-        until(lambda: link_state(client) == "store-away")
+        wait_until(lambda: link_state(client) == "store-away")
         breakable.start()
-        until(lambda: link_state(client) == "linked")
+        wait_until(lambda: link_state(client) == "linked")
     said = [line["event"] for line in map(json.loads, server.log.read_text().splitlines()) if "link:" in line["event"]]
     changes = [event.removeprefix("link: ").partition(" (")[0] for event in said]
     assert changes[:2] == ["linked -> unlinked", "unlinked -> store-away"]
@@ -124,7 +116,7 @@ def test_the_log_names_every_change_of_the_link(breakable, start_lightfast):
 
 
 def hash_of(content):
-    fields = {"content": content, "etag": md5(content), "size": len(content), "media_type": "image/png"}
+    fields = {"content": content, "etag": etag_of(content), "size": len(content), "media_type": "image/png"}
     return [word for name, value in fields.items() for word in (name, value)]
 
 
@@ -180,10 +172,10 @@ def test_a_stale_answer_says_so_and_only_for_so_long(breakable, proxy, behind_pr
     content = another(small_picture)
     with server.client() as client:
         client.put("/images/warm", content=content)
-        assert client.get("/images/warm?v=" + md5(content)).status_code == 200
+        assert client.get("/images/warm?v=" + etag_of(content)).status_code == 200
         gone, away = time.monotonic(), None
         proxy.blackhole()
-        while (answer := client.get("/images/warm?v=" + md5(content))).status_code == 200:
+        while (answer := client.get("/images/warm?v=" + etag_of(content))).status_code == 200:
             since = time.monotonic() - gone
             if "age" in answer.headers:
                 away = away or since
@@ -196,11 +188,11 @@ def test_a_stale_answer_says_so_and_only_for_so_long(breakable, proxy, behind_pr
         assert away < 2.0
         assert 2.5 <= since < 4.5
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        unmodified = client.get("/images/warm", headers={"if-none-match": f'"{md5(content)}"'})
+        unmodified = client.get("/images/warm", headers={"if-none-match": f'"{etag_of(content)}"'})
         assert unmodified.status_code == 503
 
         proxy.heal()
-        until(lambda: link_state(client) == "linked")
+        wait_until(lambda: link_state(client) == "linked")
         before = breakable.commands_processed()
         answer = client.get("/images/warm")
         assert (answer.status_code, answer.headers["cache-status"]) == (200, "lightfast; hit")
@@ -221,11 +213,11 @@ def test_acknowledged_writes_stay_and_others_happen_whole_or_not_at_all(breakabl
             proxy.refuse()
             writer.join()
             proxy.heal()
-            until(lambda: link_state(client) == "linked")
+            wait_until(lambda: link_state(client) == "linked")
             answer = client.get(f"/images/{turn}")
             assert answer.status_code == 200
             assert answer.content in (old, new)
-            assert answer.headers["etag"] == f'"{md5(answer.content)}"'
+            assert answer.headers["etag"] == f'"{etag_of(answer.content)}"'
 
 
 def test_a_full_store_takes_nothing_and_gives_everything(breakable, start_lightfast, small_picture):
@@ -245,16 +237,16 @@ def test_a_full_store_takes_nothing_and_gives_everything(breakable, start_lightf
 def test_a_replica_is_read_and_refuses_writes(breakable, start_breakable, start_lightfast, small_picture):
     breakable.command("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     replica = start_breakable("--replicaof", "127.0.0.1", str(breakable.port))
-    until(lambda: "master_link_status:up" in replica.command("INFO", "replication"))
+    wait_until(lambda: "master_link_status:up" in replica.command("INFO", "replication"))
     source = start_lightfast(store=breakable.url, log="off")
     server = start_lightfast(store=replica.url, log="off")
     with server.client() as client, source.client() as writer:
         writer.put("/images/one", content=small_picture)
-        until(lambda: client.get("/images/one").status_code == 200)
+        wait_until(lambda: client.get("/images/one").status_code == 200)
         assert_problem(client.put("/images/one", content=another(small_picture)), 503, "replica")
         newer = another(small_picture)
         writer.put("/images/one", content=newer)
-        until(lambda: client.get("/images/one").content == newer)
+        wait_until(lambda: client.get("/images/one").content == newer)
 
 
 def test_without_the_right_to_follow_every_hit_is_verified(breakable, start_lightfast, small_picture):
@@ -273,18 +265,19 @@ def test_without_the_right_to_follow_every_hit_is_verified(breakable, start_ligh
         assert "get" not in asked
 
 
-def test_a_full_disk(tmp_path, free_port, small_picture):
+def test_a_full_disk(tmp_path, small_picture):
+    port = free_port()
     space = tmp_path / "disk"
     space.mkdir()
     serve = f"mount -t tmpfs -o size=2m none {space} && exec {shutil.which('lightfast', path=sys.exec_prefix + '/bin')}"
     unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     if subprocess.run([*unshare, f"mount -t tmpfs none {space}"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a small disk")
-    options = f"serve --port {free_port} --store sqlite:///{space}/images.db --log off"
+    options = f"serve --port {port} --store sqlite:///{space}/images.db --log off"
     process = subprocess.Popen([*unshare, f"{serve} {options}"])
     try:
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=10)
-        until(lambda: answers(client))
+        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        wait_until(lambda: answers(client))
         stored = {}
         for number in range(100):
             content = small_picture + bytes(100_000) + b"%d" % number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import signal
@@ -20,6 +19,7 @@ import psutil
 import pytest
 import pyvips
 import uvicorn
+from tests.support import etag_of, free_port
 
 from lightfast.server import create_app
 from lightfast.settings import load_settings
@@ -107,14 +107,8 @@ class ServerHere:
         assert not self._thread.is_alive()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _start(directory: Path, **settings: str | bool) -> Server:
-    port = _free_port()
+    port = free_port()
     given = {"store": f"sqlite:///{directory}/images.db", "log": "json"} | settings
     options = [word for name, value in given.items() for word in _option(name.replace("_", "-"), value)]
     return _launch(directory, [str(LIGHTFAST), "serve", "--port", str(port), *options], port)
@@ -127,7 +121,7 @@ def _option(name: str, value: str | bool) -> list[str]:
 
 
 def _run(directory: Path, code: str) -> Server:
-    port = _free_port()
+    port = free_port()
     return _launch(directory, [sys.executable, "-c", code, str(port)], port)
 
 
@@ -147,11 +141,6 @@ def _launch(directory: Path, command: list[str], port: int) -> Server:
             return server
     server.stop(signal.SIGKILL)
     raise AssertionError(f"the server did not start: {log.read_text()}")
-
-
-@pytest.fixture
-def free_port() -> int:
-    return _free_port()
 
 
 @pytest.fixture
@@ -253,4 +242,4 @@ def sample(client: httpx2.Client, fresh_id: str) -> Sample:
     path = f"/images/{fresh_id}"
     created = client.put(path, content=content)
     assert created.status_code == 201
-    return Sample(fresh_id, content, hashlib.md5(content, usedforsecurity=False).hexdigest(), path, created)
+    return Sample(fresh_id, content, etag_of(content), path, created)

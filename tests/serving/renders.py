@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pyvips
-
-PATIENCE = 30.0
-"""Seconds after which what should come is given up."""
+from tests.support import wait_until
 
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 FIREFOX = "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5"
@@ -53,15 +48,6 @@ def shape(answer: httpx2.Response) -> tuple[str, int, int]:
     return kind, image.width, image.height
 
 
-def until(holds: Callable[[], Any], what: str = "") -> Any:
-    """What ``holds`` returns, as soon as that is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := holds()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return value
-
-
 def hot(client: httpx2.Client, url: str, **headers: str) -> httpx2.Response:
     """The first answer from the hot path."""
 
@@ -69,7 +55,7 @@ def hot(client: httpx2.Client, url: str, **headers: str) -> httpx2.Response:
         found = client.get(url, headers=headers)
         return found if found.headers.get("server-timing") == "hot" else None
 
-    return until(answer, url)  # type: ignore[no-any-return]  # it is that
+    return wait_until(answer, url)  # type: ignore[no-any-return]  # it is that
 
 
 def settled(client: httpx2.Client, url: str, **headers: str) -> httpx2.Response:
@@ -80,7 +66,7 @@ def settled(client: httpx2.Client, url: str, **headers: str) -> httpx2.Response:
         assert found.status_code == 200
         return found if found.headers["cache-control"] != "no-cache" else None
 
-    return until(answer, url)  # type: ignore[no-any-return]  # it is that
+    return wait_until(answer, url)  # type: ignore[no-any-return]  # it is that
 
 
 def put(client: httpx2.Client, id: str, content: bytes, query: str = "") -> str:

@@ -19,12 +19,13 @@ import sys
 import termios
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.support import free_port, wait_until
 
 from lightfast import Lightfast, __version__
 from lightfast.cli import run
@@ -126,12 +127,6 @@ def one_complaint(stderr: bytes) -> str:
     assert text.endswith("\n")
     assert text.count("\n") == 1
     return text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:
@@ -329,13 +324,6 @@ def test_interruption_is_silent(on_store: CommandLine) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=DEADLINE)
     assert (process.returncode, stdout, stderr) == (130, b"", b"")
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_exit_code_of_what_can_not_be_used(directory: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import html
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse
+from tests.support import etag_of, free_port
 
 from lightfast import Lightfast, LightfastError, SettingsError
 
@@ -41,12 +40,6 @@ def launch(name: str, port: int, directory: Path, **environment: str) -> subproc
             cwd=directory,
             env=kept | environment,
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -115,7 +108,7 @@ def test_the_first_example_stores_from_both_kinds_of_endpoint_and_shows_what_it_
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert painting.endswith(f"?v={hashlib.md5(answer.content, usedforsecurity=False).hexdigest()}")
+    assert painting.endswith(f"?v={etag_of(answer.content)}")
     assert client.get("/images/sketch").headers["cache-control"] == "no-cache", "it was replaced"
 
     page = client.get("/").text
@@ -154,7 +147,7 @@ def test_an_unusable_store_ends_the_start_and_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["", "/media", "/assets/v1"])
 async def test_urls_carry_the_prefix_and_the_version_and_work(prefix: str, picture: Paint) -> None:
     images, data = Lightfast("memory://"), picture(seed=3)
-    etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    etag = etag_of(data)
     async with running(app_with(images, prefix)) as client:
         info = await images.put(data, id="a")
         assert info.url == await images.url("a") == f"{prefix}/images/a?v={etag}"

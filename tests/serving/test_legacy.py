@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import redis as redis_py
+from tests.support import etag_of, free_port, wait_until
 
 BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 
@@ -29,8 +28,8 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def etag_of(data: bytes) -> str:
-    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+def quoted_etag(data: bytes) -> str:
+    return f'"{etag_of(data)}"'
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -54,9 +53,7 @@ def lightfast(store: str, start_lightfast: Start) -> Any:
 @pytest.fixture
 def naive(store: str, tmp_path: Path) -> Iterator[httpx2.Client]:
     """``benchmarks/baselines/naive_handler.py`` on the same store."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "--app-dir", BASELINES, "--port", str(port), "naive_handler:app"],
         cwd=tmp_path,
@@ -78,13 +75,6 @@ def answers(client: httpx2.Client) -> bool:
         return client.get("/docs").is_success
     except httpx2.TransportError:
         return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 # As they are
@@ -132,9 +122,9 @@ def test_every_form_of_record_is_served_byte_for_byte(app: redis_py.Redis, light
             assert answer.status_code == 200, (form, answer.text)
             assert answer.content == data, form
             assert answer.headers["content-type"] == "image/png", form
-            assert answer.headers["etag"] == etag_of(data), form
+            assert answer.headers["etag"] == quoted_etag(data), form
             assert answer.headers["cache-status"] == "lightfast; fwd=uri-miss; stored", form
-            again = client.get(f"/images/form{number}", headers={"if-none-match": etag_of(data)})
+            again = client.get(f"/images/form{number}", headers={"if-none-match": quoted_etag(data)})
             assert again.status_code == 304, form
 
 
@@ -155,7 +145,7 @@ def test_every_type_of_image_and_every_size(app: redis_py.Redis, lightfast: Any,
             answer = client.get(f"/images/{id}")
             assert answer.content == data
             assert answer.headers["content-type"] == media_type
-            assert answer.headers["etag"] == etag_of(data)
+            assert answer.headers["etag"] == quoted_etag(data)
             info = client.get(f"/images/{id}/info").json()
             assert (info["media_type"], info["bytes"], info["created"]) == (media_type, len(data), None)
             assert client.get(info["url"]).headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -176,11 +166,11 @@ def test_what_the_app_overwrites_is_new_at_once_and_no_longer_immutable(
         assert client.get("/images/a").headers["cache-status"] == "lightfast; hit"
 
         app.set("image:a", json.dumps({"base64_data": b64(second)}))
-        after = client.get("/images/a", headers={"if-none-match": etag_of(first)})
+        after = client.get("/images/a", headers={"if-none-match": quoted_etag(first)})
         assert (after.status_code, after.content) == (200, second)
-        assert after.headers["etag"] == etag_of(second)
+        assert after.headers["etag"] == quoted_etag(second)
         assert after.headers["cache-control"] == "no-cache"
-        old = client.get("/images/a", params={"v": etag_of(first).strip('"')})
+        old = client.get("/images/a", params={"v": quoted_etag(first).strip('"')})
         assert (old.content, old.headers["cache-control"]) == (second, "no-cache")
 
         app.set("image:a", json.dumps({"base64_data": b64(first)}))
@@ -224,7 +214,7 @@ def test_replacing_and_deleting_a_legacy_record_through_lightfast(
     with lightfast.client() as client:
         assert client.put("/images/a", content=new, headers={"if-none-match": "*"}).status_code == 412
         assert client.put("/images/a", content=new, headers={"if-match": '"other"'}).status_code == 412
-        put = client.put("/images/a", content=new, headers={"if-match": etag_of(old)})
+        put = client.put("/images/a", content=new, headers={"if-match": quoted_etag(old)})
         assert (put.status_code, put.json()["replaced"]) == (200, True)
         answer = client.get("/images/a")
         assert (answer.content, answer.headers["content-type"]) == (new, "image/webp")
@@ -233,7 +223,7 @@ def test_replacing_and_deleting_a_legacy_record_through_lightfast(
         assert app.hget("image:a", "content") == new
 
         app.set("image:b", json.dumps({"base64_data": b64(old)}))
-        assert client.delete("/images/b", headers={"if-match": etag_of(old)}).status_code == 204
+        assert client.delete("/images/b", headers={"if-match": quoted_etag(old)}).status_code == 204
         assert app.exists("image:b") == 0
 
 
@@ -307,7 +297,7 @@ def test_both_read_what_the_other_writes(
         assert client.get("/images/a").content == second
         assert client.get("/images/a").headers["cache-control"] == "no-cache"
 
-        put = client.put("/images/a", content=third, headers={"if-match": etag_of(second)}, params={"ttl": "1h"})
+        put = client.put("/images/a", content=third, headers={"if-match": quoted_etag(second)}, params={"ttl": "1h"})
         assert (put.status_code, put.json()["replaced"]) == (200, True)
         assert naive.get("/images/a").content == third
         assert 3590 < app.ttl("image:a") <= 3600

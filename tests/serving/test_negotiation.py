@@ -19,7 +19,6 @@ from tests.serving.renders import (
     CURL,
     FIREFOX,
     OLD_CHROME,
-    PATIENCE,
     SAFARI,
     animation,
     decoded,
@@ -28,8 +27,8 @@ from tests.serving.renders import (
     renders,
     settled,
     shape,
-    until,
 )
+from tests.support import PATIENCE, wait_until
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
@@ -326,7 +325,7 @@ def test_another_process_takes_the_better_one_from_the_store(start_here: Start, 
         better = settled(here, url, Accept=CHROME)
         tag = better.headers["etag"].strip('"')
         with closing(sqlite3.connect(tmp_path / "images.db")) as connection:
-            until(lambda: connection.execute("SELECT 1 FROM variants WHERE etag = ?", (tag,)).fetchone())
+            wait_until(lambda: connection.execute("SELECT 1 FROM variants WHERE etag = ?", (tag,)).fetchone())
         found = there.get(url, headers={"Accept": CHROME})
         assert (found.content, found.headers["etag"]) == (better.content, better.headers["etag"])
         assert renders(there) == 0

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests.serving.conftest import ServerHere
-from tests.serving.renders import decoded, hot, number, put, renders, shape, until
+from tests.serving.renders import decoded, hot, number, put, renders, shape
+from tests.support import wait_until
 
 from lightfast import Lightfast, placeholder
 
@@ -149,7 +150,7 @@ def test_whatever_becomes_of_the_store_they_stay(
         assert client.get("/images/placeholder-50x40").status_code == 200
         content = hot(client, url).content
         valkey.command("FLUSHALL")  # memory is emptied then, and they are made again
-        until(lambda: client.get("/images/placeholder-50x40").status_code == 404)
+        wait_until(lambda: client.get("/images/placeholder-50x40").status_code == 404)
         assert hot(client, url).content == content
         valkey.stop()
         for _ in range(3):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gc
-import hashlib
 import html.parser
 import itertools
 import re
@@ -20,7 +19,8 @@ import httpx2
 import pytest
 import pyvips
 from tests.serving.conftest import ServerHere
-from tests.serving.renders import CHROME, decoded, put, renders, shape, transparent, until
+from tests.serving.renders import CHROME, decoded, put, renders, shape, transparent
+from tests.support import etag_of, wait_until
 
 from lightfast import InvalidImage, Lightfast, Missing
 from lightfast.model import Draft
@@ -90,7 +90,7 @@ def test_the_answer_to_a_write_waits_for_it_a_little(client: httpx2.Client, fres
     def ready() -> Any:
         return client.put(f"/images/{fresh_id}", content=picture(8, 8, seed=next(seeds))).json()["preview"]
 
-    check(until(ready), 8, 8)
+    check(wait_until(ready), 8, 8)
 
 
 def test_it_is_a_resource_of_its_own(client: httpx2.Client, path: str) -> None:
@@ -156,7 +156,7 @@ async def test_an_image_that_was_there_before(start_here: Start, picture: Paint,
     data = picture(90, 60)
     store = SqliteStore(tmp_path / "images.db")
     await store.open()
-    etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    etag = etag_of(data)
     await store.put(Draft("a", data, etag, "image/png", 90, 60), 0)
     await store.close()
     with start_here().client() as client:
@@ -180,7 +180,7 @@ def test_variants_are_made_without_being_asked_for(start_here: Start, picture: P
     with server.client() as client:
         put(client, "a", picture(90, 60))
         with closing(sqlite3.connect(tmp_path / "images.db")) as connection:  # a preview, and the preset in two formats
-            until(lambda: connection.execute("SELECT count(*) FROM variants").fetchone() == (5,))
+            wait_until(lambda: connection.execute("SELECT count(*) FROM variants").fetchone() == (5,))
         for query, expected in (
             ("w=32", ("png", 32, 21)),
             ("h=16&fm=jpg", ("jpeg", 24, 16)),
@@ -195,7 +195,7 @@ def test_what_can_not_be_made_beforehand_is_left(start_here: Start, picture: Pai
     with start_here(prewarm="w32").client() as client:
         put(client, "a", damaged())
         put(client, "b", picture(90, 60))
-        until(lambda: renders(client) >= 1)
+        wait_until(lambda: renders(client) >= 1)
         assert shape(client.get("/images/b?w=32")) == ("png", 32, 21)
 
 

@@ -7,11 +7,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support import free_port
 
 ROOT = Path(__file__).parents[2]
 DATE = r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"
@@ -32,9 +32,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(place):
     """Of the server, from its own first words on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTFAST_")}
     process = subprocess.Popen(
         [place / "scripts" / "run"],

@@ -8,11 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
 import pytest
+from tests.support import free_port, wait_until
 
 LIGHTFAST = Path(sys.executable).parent / "lightfast"
 PATIENCE = 20
@@ -24,8 +24,8 @@ def serve(directory, *options):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])  # noqa: S104
-def test_without_a_token_only_the_loopback_is_listened_to(tmp_path, free_port, host):
-    refused = serve(tmp_path, "--host", host, "--port", str(free_port))
+def test_without_a_token_only_the_loopback_is_listened_to(tmp_path, host):
+    refused = serve(tmp_path, "--host", host, "--port", str(free_port()))
     assert refused.returncode == 2
     assert refused.stdout == ""
     assert len(refused.stderr.splitlines()) == 1
@@ -44,13 +44,6 @@ def test_a_port_that_is_taken_is_one_clear_line(server, tmp_path):
     assert "Traceback" not in refused.stderr
     assert str(server.port) in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def listens(server):

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 from tests.serving.conftest import ServerHere
-from tests.serving.renders import CHROME, animation, hot, put, renders, shape, until
+from tests.serving.renders import CHROME, animation, hot, put, renders, shape
+from tests.support import wait_until
 
 from lightfast import Forbidden, InvalidRequest, Lightfast
 from lightfast.signing import Scheme, sign
@@ -257,7 +258,7 @@ def test_urls_made_in_python_work(start_here: Start, tmp_path: Path, picture: Pa
                 age = int(client.get(ends).headers["cache-control"].split("=")[1].split(",")[0])
                 assert 50 <= age <= 60
             soon = sync.url("a", w=64, expires=1)
-            until(lambda: code(client, soon) == 403)
+            wait_until(lambda: code(client, soon) == 403)
 
             for bad in ({"w": "wide"}, {"v": "x"}, {"s": "x"}, {"download": 1}, {"preset": "none"}):
                 with pytest.raises(InvalidRequest):

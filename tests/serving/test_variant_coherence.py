@@ -19,7 +19,8 @@ from typing import Any
 import httpx2
 import pytest
 import pyvips
-from tests.serving.renders import CHROME, PATIENCE, decoded, hot, number, put, renders, until
+from tests.serving.renders import CHROME, decoded, hot, number, put, renders
+from tests.support import PATIENCE, wait_until
 
 Start = Callable[..., Any]
 
@@ -71,7 +72,7 @@ class Kind:
     def keeps(self, *etags: str) -> None:
         """Wait until the store has variants of these versions only; a store in memory can't be looked into."""
         if self.name != "memory":
-            until(lambda: self.kept() == set(etags), f"{self.kept()} instead of {etags}")
+            wait_until(lambda: self.kept() == set(etags), f"{self.kept()} instead of {etags}")
 
 
 @pytest.fixture(params=["memory", "sqlite", "valkey"])
@@ -195,7 +196,7 @@ def test_what_was_being_made_of_a_replaced_image_is_not_kept(start_here: Start, 
         put(client, "a", old.content)
         with server.client() as another:
             answer = thread.submit(another.get, SLOW.format(blur=300))
-            until(lambda: number(client, "lightfast_memory_entries") == 1)  # it has been read, to be made from
+            wait_until(lambda: number(client, "lightfast_memory_entries") == 1)  # it has been read, to be made from
             etag = put(client, "a", new.content)
             assert renders(client) == 0
             found = answer.result()
@@ -211,7 +212,7 @@ def test_what_was_being_made_of_a_deleted_image_is_nothing(start_here: Start, ki
         put(client, "a", Flat().content)
         with server.client() as another:
             answer = thread.submit(another.get, SLOW.format(blur=301))
-            until(lambda: number(client, "lightfast_memory_entries") == 1)
+            wait_until(lambda: number(client, "lightfast_memory_entries") == 1)
             client.delete("/images/a")
             assert renders(client) == 0
             assert answer.result().status_code == 404
@@ -238,7 +239,7 @@ def test_another_process_replaces_deletes_and_makes(start_here: Start, shared: K
             shared.keeps(etag)
             before = picture
         there.delete("/images/a")
-        until(lambda: here.get("/images/a?w=32").status_code == 404)
+        wait_until(lambda: here.get("/images/a?w=32").status_code == 404)
         shared.keeps()
 
 
@@ -257,7 +258,7 @@ def test_another_process_need_not_make_it_again(start_lightfast: Start, start_he
             with closing(sqlite3.connect(shared.path / "images.db")) as connection:
                 return int(connection.execute("SELECT count(*) FROM variants").fetchone()[0])
 
-        until(lambda: count() == made + 1)
+        wait_until(lambda: count() == made + 1)
         with start_lightfast(**shared.settings, log="off").client() as there:
             show(there, picture)
             assert there.get("/images/a/preview").content == preview.content
@@ -282,17 +283,17 @@ def test_an_app_that_knows_nothing_of_variants(start_here: Start, valkey: Any, t
         for _ in range(2):
             picture = Flat()
             valkey.command("SET", "image:a", legacy(picture))
-            until(lambda picture=picture: picture.made(client.get("/images/a?w=32")))
+            wait_until(lambda picture=picture: picture.made(client.get("/images/a?w=32")))
             show(client, picture)
             kind.keeps(client.get("/images/a").headers["etag"].strip('"'))
         valkey.command("DEL", "image:a")
-        until(lambda: client.get("/images/a?w=32").status_code == 404)
+        wait_until(lambda: client.get("/images/a?w=32").status_code == 404)
         kind.keeps()
         valkey.command("SET", "image:a", legacy(first))
-        until(lambda: client.get("/images/a?w=32").status_code == 200)
+        wait_until(lambda: client.get("/images/a?w=32").status_code == 200)
         show(client, first)
         valkey.command("FLUSHALL")
-        until(lambda: client.get("/images/a?w=32").status_code == 404)
+        wait_until(lambda: client.get("/images/a?w=32").status_code == 404)
 
 
 # With the image out of memory
@@ -311,8 +312,8 @@ def test_a_variant_whose_image_has_left_memory_costs_the_store_nothing(start_her
         put(client, "a", picture.content)
         tag = client.get("/images/a?w=32").headers["etag"]
         assert number(client, "lightfast_memory_entries") == 1
-        until(lambda: b"variant:" in valkey.command("KEYS", "variant:*"))
-        until(lambda: (before := counted(valkey)) and not time.sleep(0.05) and counted(valkey) == before)
+        wait_until(lambda: b"variant:" in valkey.command("KEYS", "variant:*"))
+        wait_until(lambda: (before := counted(valkey)) and not time.sleep(0.05) and counted(valkey) == before)
         valkey.command("CONFIG", "RESETSTAT")
         for _ in range(10):
             assert picture.made(client.get("/images/a?w=32", headers={"Range": "items=0"}))
@@ -329,11 +330,11 @@ def test_a_variant_whose_image_has_left_memory_goes_with_it_all_the_same(start_h
         for client in (here, there, here):
             picture = Flat()
             put(client, "a", picture.content)
-            until(lambda picture=picture: picture.made(here.get("/images/a?w=32")))
+            wait_until(lambda picture=picture: picture.made(here.get("/images/a?w=32")))
             show(here, picture, ("w=32",))
             assert number(here, "lightfast_memory_entries") == 1
         there.delete("/images/a")
-        until(lambda: here.get("/images/a?w=32").status_code == 404)
+        wait_until(lambda: here.get("/images/a?w=32").status_code == 404)
         assert number(here, "lightfast_memory_entries") == 0
 
 
@@ -355,7 +356,7 @@ def test_while_the_store_is_away(start_here: Start, frozen: Any) -> None:
         assert number(client, "lightfast_memory_entries") == 2
         frozen.process.send_signal(signal.SIGSTOP)
         try:
-            until(lambda: "age" in client.get("/images/a?w=32").headers)
+            wait_until(lambda: "age" in client.get("/images/a?w=32").headers)
             # What memory has is served, and says what it is.
             kept = client.get("/images/a?w=32")
             assert first.made(kept)

@@ -26,8 +26,8 @@ from tests.serving.renders import (
     renders,
     shape,
     transparent,
-    until,
 )
+from tests.support import wait_until
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
@@ -349,7 +349,7 @@ def test_what_takes_too_long_is_given_up(start_here: Start, picture: Paint) -> N
         answer = client.get(slow(1, side=3000))
         assert (answer.status_code, answer.headers["cache-control"]) == (503, "no-store")
         assert client.get("/images/a").status_code == 200
-        until(lambda: client.get("/images/a?w=8").status_code == 200)
+        wait_until(lambda: client.get("/images/a?w=8").status_code == 200)
         assert client.get("/healthz").status_code == 200
 
 
@@ -378,15 +378,15 @@ def test_a_leader_that_leaves_takes_nobody_with_it(start_here: Start, picture: P
             return connection
 
         with ask(slow(1, side=2000)), ask(slow(2, side=2000)), ThreadPoolExecutor(1) as thread:
-            until(lambda: number(client, "lightfast_render_waiting") == 1)  # so the only thread is busy for a while
+            wait_until(lambda: number(client, "lightfast_render_waiting") == 1)  # so the only thread is busy now
             leader = ask("/images/a?w=24&fm=webp")
-            until(lambda: number(client, "lightfast_render_waiting") + renders(client) >= 2)
+            wait_until(lambda: number(client, "lightfast_render_waiting") + renders(client) >= 2)
             followers = thread.submit(at_once, server, ["/images/a?w=24&fm=webp"] * 3)
-            until(lambda: number(client, "lightfast_render_joins_total") == 3)
+            wait_until(lambda: number(client, "lightfast_render_joins_total") == 3)
             leader.close()
             assert {shape(answer) for answer in followers.result()} == {("webp", 24, 16)}
         # What nobody waits for any more is made all the same: it was begun, and somebody will ask again.
-        until(lambda: renders(client) == 3)
+        wait_until(lambda: renders(client) == 3)
         assert client.get("/images/a?w=24&fm=webp").headers["cache-status"] == "lightfast; hit"
 
 
@@ -415,7 +415,7 @@ def test_what_is_too_large_for_memory_comes_from_the_store(start_here: Start, pi
         first = client.get("/images/a?w=128&fm=png")
         assert len(first.content) > 16 * 1024
         assert first.headers["cache-status"] == "lightfast; fwd=uri-miss; detail=rendered"
-        until(lambda: client.get("/images/a?w=128&fm=png").headers["cache-status"] == "lightfast; fwd=uri-miss")
+        wait_until(lambda: client.get("/images/a?w=128&fm=png").headers["cache-status"] == "lightfast; fwd=uri-miss")
         assert renders(client) <= 3
 
 

@@ -6,7 +6,6 @@ import contextlib
 import re
 import signal
 import threading
-import time
 from collections.abc import Callable
 from http.client import HTTPConnection, RemoteDisconnected
 from typing import Any
@@ -14,19 +13,12 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from tests.support import wait_until
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 
 PATIENCE = 30
-
-
-def wait_until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return value
 
 
 def workers_of(server: Any) -> list[psutil.Process]:

@@ -6,9 +6,7 @@ import base64
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-
-def etag_of(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+from tests.support import etag_of
 
 
 def test_preconditions_of_a_put(client, fresh_id, picture):

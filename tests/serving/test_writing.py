@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import time
 from datetime import datetime
 
 import pytest
 import pyvips
+from tests.support import etag_of
 
 TYPES = {
     ".png": "image/png",
@@ -18,10 +18,6 @@ TYPES = {
     ".avif": "image/avif",
     ".gif": "image/gif",
 }
-
-
-def etag_of(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def as_json(content, **fields):

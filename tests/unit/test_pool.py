@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from tests.golden.pictures import image, scene
+from tests.support import until
 
 from lightfast.errors import Overloaded, RenderTimeout
 from lightfast.imaging.codec import Picture, render
@@ -35,13 +34,6 @@ class Gate:
         while not self.open.wait(0.001):
             stop.check()
         return "done"
-
-
-async def until(holds: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
 
 
 @pytest.fixture

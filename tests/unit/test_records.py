@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import json
 import math
 
@@ -12,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support import etag_of
 
 from lightfast.errors import BrokenRecord
 from lightfast.model import Image, Meta, Predecessor
@@ -32,10 +32,6 @@ def read(record):
     return records.image_from_json("a", raw, None)
 
 
-def md5(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
 metas = st.builds(
     Meta,
     id=st.just("a"),
@@ -51,7 +47,7 @@ metas = st.builds(
 
 
 def complete(meta, content):
-    return dataclasses.replace(meta, etag=md5(content), size=len(content))
+    return dataclasses.replace(meta, etag=etag_of(content), size=len(content))
 
 
 @given(metas, st.binary(max_size=300))
@@ -89,7 +85,7 @@ def test_a_hash_comes_back(meta, content):
 )
 def test_base64_as_applications_write_it(text, content):
     image = read({"base64_data": text, "mime_type": "image/x-own"})
-    assert (image.content, image.meta.etag, image.meta.size) == (content, md5(content), len(content))
+    assert (image.content, image.meta.etag, image.meta.size) == (content, etag_of(content), len(content))
 
 
 @pytest.mark.parametrize(
@@ -170,12 +166,19 @@ def test_other_types_are_not_trusted(declared):
 
 
 def test_our_fields_count_only_with_our_picture():
-    own = {"mime_type": "image/png", "etag": md5(CONTENT), "width": 7, "height": 8, "created": 5.5, "replaced": True}
+    own = {
+        "mime_type": "image/png",
+        "etag": etag_of(CONTENT),
+        "width": 7,
+        "height": 8,
+        "created": 5.5,
+        "replaced": True,
+    }
     assert read({"base64_data": TEXT} | own).meta == Meta(
-        "a", md5(CONTENT), "image/png", len(CONTENT), 7, 8, 5.5, True, None
+        "a", etag_of(CONTENT), "image/png", len(CONTENT), 7, 8, 5.5, True, None
     )
     changed = read({"base64_data": "AAAA"} | own).meta
-    assert (changed.etag, changed.width, changed.created, changed.replaced) == (md5(b"\0\0\0"), None, None, False)
+    assert (changed.etag, changed.width, changed.created, changed.replaced) == (etag_of(b"\0\0\0"), None, None, False)
     for wrong in ({"width": "7"}, {"width": True}, {"created": math.inf}, {"created": "now"}, {"replaced": 1}):
         raw = json.dumps({"base64_data": TEXT} | own | wrong).replace("Infinity", "1e400").encode()
         try:
@@ -228,7 +231,7 @@ def test_what_is_broken_says_why(raw, reason):
     ],
 )
 def test_a_hash_that_lies_says_where(fields, reason):
-    good = {"etag": md5(b"abc").encode(), "size": b"3", "media_type": b"image/png"}
+    good = {"etag": etag_of(b"abc").encode(), "size": b"3", "media_type": b"image/png"}
     assert records.meta_from_hash("a", NOTHING | good, 3, None).size == 3
     with pytest.raises(BrokenRecord, match=reason):
         records.image_from_hash("a", NOTHING | good | fields, b"abc", None)
@@ -264,7 +267,7 @@ def test_any_bytes_are_an_image_or_broken_and_both_ways_agree(raw):
         assert (quick.content, quick.declared) == (careful.content, careful.declared)
     if image is not None:
         assert image.content == careful.content
-        assert image.meta.etag == md5(image.content)
+        assert image.meta.etag == etag_of(image.content)
     before, after = b'{"base64_data":"', b'","format":"png"}'
     within = bytearray(before + raw + after)
     assert outcome(records.image_from_json, "a", within, None, len(before), len(before) + len(raw)) == image

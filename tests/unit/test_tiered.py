@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.faults.recorder import md5
+from tests.support import etag_of, until
 
 from lightfast.cache.coherence import LinkState
 from lightfast.cache.families import Families
@@ -85,13 +85,7 @@ async def tier(store, clock):
 
 
 async def put(store, content, id="id", ttl=0):
-    await store.put(Draft(id, content, md5(content), "image/png", 1, 1), ttl)
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it looks at is no event
-            await asyncio.sleep(0.001)
+    await store.put(Draft(id, content, etag_of(content), "image/png", 1, 1), ttl)
 
 
 async def relink(store, tier):
@@ -163,7 +157,7 @@ async def test_a_request_never_joins_a_question_older_than_itself_without_a_link
     store.hold()
     first = asyncio.create_task(tier.find("id"))
     await store.asked.wait()
-    await MemoryStore.put(store, Draft("id", b"new", md5(b"new"), "image/png", 1, 1), 0)
+    await MemoryStore.put(store, Draft("id", b"new", etag_of(b"new"), "image/png", 1, 1), 0)
     second = [asyncio.create_task(tier.find("id")) for _ in range(50)]
     await asyncio.sleep(0)
     assert store.heads == 1
@@ -184,7 +178,7 @@ async def test_nor_does_it_join_the_news_that_nothing_is_there(store, tier):
     store.hold()
     first = asyncio.create_task(tier.find("id"))
     await store.asked.wait()
-    await MemoryStore.put(store, Draft("id", b"new", md5(b"new"), "image/png", 1, 1), 0)
+    await MemoryStore.put(store, Draft("id", b"new", etag_of(b"new"), "image/png", 1, 1), 0)
     second = asyncio.create_task(tier.find("id"))
     await asyncio.sleep(0)
     store.answering.set()
@@ -237,7 +231,7 @@ async def test_what_has_taken_an_outdated_copys_place_is_asked_for_once(store, t
     await relink(store, tier)
     store._observers.clear()  # what comes now is not told of
     await put(store, b"new")
-    assert (await tier.find_meta("id")).meta.etag == md5(b"new")
+    assert (await tier.find_meta("id")).meta.etag == etag_of(b"new")
     assert (store.heads, store.gets) == (1, 1)
 
 
