@@ -10,11 +10,8 @@ from lightfast.errors import Forbidden, InvalidRequest
 from lightfast.imaging.geometry import Size, output_size
 from lightfast.model import Meta
 from lightfast.signing import Scheme, sign
-from lightfast.spec import Rules, parse_wish
+from lightfast.spec import OF_STORED, Rules, parse_wish
 from lightfast.variant import MEDIA_TYPES, Format, Variant
-
-OWN = frozenset({"v", "s", "expires", "download"})
-"""What is not for callers to choose, or has an argument of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Addresses:
         is needed and there is no key.
         """
         pairs = _pairs(parameters)
-        own = sorted({name for name, _ in pairs} & OWN)
+        own = sorted({name for name, _ in pairs} & OF_STORED)
         if own:
             raise InvalidRequest(f"{own[0]} is no parameter of a variant.")
         wish = parse_wish(pairs, self.rules)

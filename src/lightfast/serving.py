@@ -34,6 +34,9 @@ REPLACED_TOO_FAST = "This image is being replaced faster than variants of it can
 NEGOTIABLE = {MEDIA_TYPES[it]: it for it in (Format.AVIF, Format.WEBP)}
 """What is sent to clients that name it, best first."""
 
+VARY = "Accept-Encoding"
+"""What every answer says that it depends on, if on nothing else."""
+
 Headers = list[tuple[str, str]]
 Body = tuple[bytes | memoryview, ...]
 
@@ -58,7 +61,7 @@ class ReadRequest:
     negotiate: bool = False
     """Whether ``accept`` chooses the format of ``variant``."""
     accept: str | None = None
-    vary: str = "Accept-Encoding"
+    vary: str = VARY
     until: float | None = None
     """The moment from which the URL is no longer good (Unix seconds); ``None``: never."""
 

@@ -246,6 +246,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "lossless": Parameter("lossless", _one_of(_BOOLEANS), "one of true, 1, false and 0"),
     "auto": Parameter("", _auto, "some of format and compress, with a comma between them"),
 }
+OF_STORED = frozenset({"v", "download", "expires", "s"})
+"""What may be said of an image without a wish for a variant of it."""
+
 _ALIASES = {
     "width": "w",
     "height": "h",

@@ -13,7 +13,7 @@ from lightfast.http.conditional import Conditions
 from lightfast.http.digest import wanted
 from lightfast.http.fields import Fields, combine
 from lightfast.model import ID_PATTERN, Clock, is_valid_id
-from lightfast.serving import Answer, Headers, ReadRequest, Serving
+from lightfast.serving import VARY, Answer, Headers, ReadRequest, Serving
 from lightfast.spec import parse_query
 from lightfast.tally import Tier
 from lightfast.web.answering import Answering, choice_of
@@ -42,7 +42,8 @@ class Reading:
         if await self._answering.other_method(IMAGE_METHODS, scope, fields, receive, send):
             return
         request: ReadRequest | None = None
-        pairs, vary = self._parameters(scope["query_string"])
+        pairs = self._parameters(scope["query_string"])
+        vary = self._variants.vary(pairs or [])
 
         async def read() -> Answer:
             nonlocal request
@@ -52,22 +53,19 @@ class Reading:
             return await self._serving().read(request)
 
         hints = self._variants.headers(pairs or [])
-        problem_headers = [("vary", vary), *hints] if vary != "Accept-Encoding" else hints
+        problem_headers = [("vary", vary), *hints] if vary != VARY else hints
         answer = await self._answering.answer(read(), hints, problem_headers, scope, fields, receive, send)
         if answer is not None and request is not None and answer.tier is Tier.MEMORY and "lightfast.hot" in scope:
             self._prepare(scope, request, answer, hints)
 
-    def _parameters(self, query: bytes) -> tuple[Pairs | None, str]:
-        """The parameters of the query, ``None`` if it can't be read, and what the answer depends on."""
-        if not query and not self._variants.auto_format:
-            return [], "Accept-Encoding"
+    def _parameters(self, query: bytes) -> Pairs | None:
+        """The parameters of the query; ``None`` if it can't be read."""
         if len(query) > MAX_QUERY:
-            return None, "Accept-Encoding"
+            return None
         try:
-            pairs = self._variants.parameters(parse_query(query.decode("latin-1")))
+            return self._variants.parameters(parse_query(query.decode("latin-1")))
         except LightfastError:
-            return None, "Accept-Encoding"
-        return pairs, self._variants.vary(pairs)
+            return None
 
     def _parse(self, scope: Scope, fields: dict[str, str], pairs: Pairs, vary: str) -> ReadRequest:
         """The request as a value. Raises ``InvalidRequest`` and ``Forbidden``."""
@@ -112,7 +110,7 @@ class Reading:
         heads = serving.heads(request, subject)
         if heads is None:
             return
-        choice = choice_of(scope) if request.vary != "Accept-Encoding" else None
+        choice = choice_of(scope) if request.vary != VARY else None
         tier = serving.tier
         place = Place(subject.key, tier.memory, tier.link, self._answering.reads)
         self._answering.keep(scope, heads, more, place, choice)

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from lightfast.errors import Forbidden
 from lightfast.http.fields import Fields
 from lightfast.http.negotiation import ACCEPT_CH, HINTS, apply_hints
-from lightfast.serving import Headers
+from lightfast.serving import VARY, Headers
 from lightfast.signing import Scheme, verify
-from lightfast.spec import Rules, Wish, is_negotiated, negotiating, parse_wish, texts_of
-
-OF_STORED = frozenset({"v", "download", "expires", "s"})
-"""What may be said of an image without a wish for a variant of it."""
+from lightfast.spec import OF_STORED, Rules, Wish, is_negotiated, negotiating, parse_wish, texts_of
 
 Pairs = Sequence[tuple[str, str]]
 """Decoded parameters in their order."""
@@ -45,7 +42,7 @@ class VariantPolicy:
 
     def vary(self, pairs: Pairs) -> str:
         """What the answers to a request with these ``parameters`` depend on; told before they are known to be right."""
-        fields = ["Accept-Encoding"]
+        fields = [VARY]
         if is_negotiated(texts_of(pairs, self.rules)):
             fields.append("Accept")
         if self.hints and self._is_for_variant(pairs):
