@@ -27,7 +27,7 @@ run: $(READY)
 test: $(READY)
 	@scripts/system-packages chromium redis-server openssl node:nodejs npm
 	@scripts/npm-packages tests/clients
-	@$(BIN)/pytest $(ARGS)
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),scripts/test)
 
 fuzz: COUNT ?= 20000
 fuzz: SEED ?= 1

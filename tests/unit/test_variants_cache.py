@@ -18,9 +18,9 @@ from lightfast.errors import InvalidImage, Missing, StoreUnavailable
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.pool import RenderPool
 from lightfast.imaging.rendering import Rendering
-from lightfast.model import Draft
+from lightfast.model import Draft, Rendition
 from lightfast.stores.memory import MemoryStore
-from lightfast.variant import Format, Variant
+from lightfast.variant import Fit, Format, Variant
 
 SMALL = Variant(width=4)
 OTHER = Variant(width=3, format=Format.WEBP)
@@ -359,3 +359,27 @@ async def test_what_is_damaged_is_decoded_once_for_each_thing_that_is_wanted_of_
         with pytest.raises(InvalidImage, match="truncated"):
             await variants.find(source, variants.wanted(source.meta, variant))
     assert rendering.jobs == 3
+
+
+async def test_what_is_larger_than_its_source_and_not_small_is_not_kept_in_the_store(
+    variants, store, tier, monkeypatch
+):
+    await put(store, OLD)
+    source = await tier.find("id")
+    for limit, puts in ((0, 0), (10_000, 1)):
+        monkeypatch.setattr("lightfast.cache.variants.ALWAYS_KEPT", limit)
+        wanted = variants.wanted(source.meta, Variant(width=100 + puts, fit=Fit.SCALE, format=Format.PNG))
+        found = await variants.find(source, wanted)
+        assert len(found.content) > len(OLD)
+        assert (await variants.find(source, wanted)).outcome.hit, "memory keeps it"
+        await until(lambda: not variants._tasks)
+        assert store.puts == puts
+
+
+async def test_a_preview_that_can_not_be_read_is_made_again(variants, store, tier, rendering):
+    await put(store, OLD)
+    source = await tier.find("id")
+    wanted = variants.wanted(source.meta, None)
+    await store.put_variant(source.meta, wanted.spec, Rendition(b"{}", wanted.etag, "application/json", 8, 8))
+    assert (await variants.preview(source)).width == 8
+    assert rendering.jobs == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, Entry, Found
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.pages import in_own_pages
 from lightfast.cache.singleflight import SingleFlight
+from lightfast.errors import Overloaded
 from lightfast.http.caching import CacheOutcome, Forward
 from lightfast.model import Clock, Meta, Rendition
 from lightfast.ports import Renderer
@@ -27,18 +29,27 @@ class Unchanging:
         act()
 
 
+MAX_WAITING = 32
+"""Placeholders that wait their turn."""
+
+
 class Placeholders:
-    """In the same memory as the images, under keys that no image has. One that is asked for often is made once."""
+    """In the same memory as the images, under keys that no image has. One that is asked for often is made once.
+
+    There is no end of them and anybody may ask, so they are made one at a time: pictures of images don't wait for them.
+    """
 
     def __init__(self, memory: MemoryCache[str, Entry], renderer: Renderer, *, timer: Clock) -> None:
         self.memory = memory
         self.link = Unchanging()
         self._renderer = renderer
         self._timer = timer
+        self._turn = asyncio.Lock()
+        self._waiting = 0
         self._flights: SingleFlight[Placeholder, Found] = SingleFlight()
 
     async def find(self, wanted: Placeholder) -> Found:
-        """Raises as ``Renderer.placeholder``."""
+        """Raises as ``Renderer.placeholder``, and ``Overloaded`` where too many wait."""
         entry = self.memory.get(key_of(wanted))
         if entry is not None:
             return Found(entry.meta, entry.content, HIT)
@@ -53,8 +64,15 @@ class Placeholders:
         await self._flights.close()
 
     async def _make(self, wanted: Placeholder) -> Found:
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded(f"{self._waiting} placeholders wait to be made already; try again later.")
         started = self._timer()
-        made = await self._renderer.placeholder(wanted)
+        self._waiting += 1
+        try:
+            async with self._turn:
+                made = await self._renderer.placeholder(wanted)
+        finally:
+            self._waiting -= 1
         seconds = self._timer() - started
         meta = _meta(wanted, made)
         size = len(made.content) + ENTRY_OVERHEAD

@@ -32,6 +32,9 @@ PREVIEW = "preview"
 JSON = "application/json"
 
 
+ALWAYS_KEPT = 256 * 1024
+"""Bytes. What is larger than this and than its source is not kept in the store, which strangers could fill with it."""
+
 MAX_FAILURES = 1_000
 """Pictures that are known not to be had, because their source is damaged."""
 
@@ -250,9 +253,13 @@ class Variants:
         except StoreUnavailable:
             return None
         # Made by other encoders, it is another representation.
-        return rendition if rendition is not None and rendition.etag == wanted.etag else None
+        if rendition is None or rendition.etag != wanted.etag:
+            return None
+        return rendition if wanted.variant is not None or _is_preview(rendition) else None
 
     async def _save(self, wanted: Wanted, rendition: Rendition) -> None:
+        if len(rendition.content) > max(wanted.source.size, ALWAYS_KEPT):
+            return
         try:
             await self._tier.link.ask(self._store.put_variant(wanted.source, wanted.spec, rendition))
         except (StoreUnavailable, StoreFull) as error:
@@ -287,6 +294,14 @@ class Variants:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_preview(rendition: Rendition) -> bool:
+    try:
+        Preview.from_json(rendition.content)
+    except ValueError:
+        return False
+    return True
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+from lightfast.errors import Overloaded
 from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, Picture, output_format, render
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.placeholder import placeholder
@@ -19,6 +21,9 @@ from lightfast.tally import Histogram
 from lightfast.variant import MEDIA_TYPES, Placeholder, Variant
 
 T = TypeVar("T")
+
+MAX_SOURCES = 256 * 1024 * 1024
+"""Bytes of different images that are made into something or wait for it. A queue full of large ones would take more."""
 
 ANIMATED_TYPES = frozenset(MEDIA_TYPES[kept] for kept in ANIMATED)
 
@@ -33,6 +38,9 @@ class Rendering:
         # An animation that would be larger than ``pixels_out`` is its first frame.
         most = "" if limits.pixels_out == Limits().pixels_out else f"-{limits.pixels_out}"
         self.version = f"{ENCODER_VERSION}{'-metadata' if keep_metadata else ''}{most}"
+        self._sources: dict[int, int] = {}
+        """Jobs by the identity of their source: several may share the one that is in memory."""
+        self._sources_bytes = 0
         self.jobs = 0
         """Everything that was begun."""
         self.renders = 0
@@ -60,19 +68,38 @@ class Rendering:
     async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Rendition:
         started = time.perf_counter()
         job = partial(_render, content, variant, self._limits, self._keep_metadata)
-        made = await self._run(job, idle)
+        with self._held(content):
+            made = await self._run(job, idle)
         self.renders += 1
         self.seconds.observe(time.perf_counter() - started)
         return made
 
     async def preview(self, content: Content, *, idle: bool = False) -> Preview:
-        return await self._run(partial(preview, content, self._limits), idle)
+        with self._held(content):
+            return await self._run(partial(preview, content, self._limits), idle)
 
     async def placeholder(self, wanted: Placeholder) -> Rendition:
         return await self._run(partial(_placeholder, wanted), idle=False)
 
     async def close(self) -> None:
         await self._pool.close()
+
+    @contextmanager
+    def _held(self, content: Content) -> Iterator[None]:
+        """While ``content`` is held for a job. Raises ``Overloaded`` where too much is held already."""
+        mark = id(content)
+        if mark not in self._sources:
+            if self._sources and self._sources_bytes + len(content) > MAX_SOURCES:
+                raise Overloaded("Too many large images wait to be made into pictures; try again later.")
+            self._sources_bytes += len(content)
+        self._sources[mark] = self._sources.get(mark, 0) + 1
+        try:
+            yield
+        finally:
+            self._sources[mark] -= 1
+            if not self._sources[mark]:
+                del self._sources[mark]
+                self._sources_bytes -= len(content)
 
     async def _run(self, job: Callable[[Stop], T], idle: bool) -> T:
         self.jobs += 1

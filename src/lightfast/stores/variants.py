@@ -11,7 +11,7 @@ import orjson
 
 from lightfast.model import Rendition
 
-MAX_VARIANTS = 1000
+MAX_VARIANTS = 200
 """Variants of one version; one more, and the one that was put longest ago goes."""
 
 MAX_HEAD = 1024
