@@ -16,9 +16,7 @@ from starlette.routing import NoMatchFound
 from lightfast.addresses import Addresses
 from lightfast.assembly import Running, clock, make_store, start
 from lightfast.errors import InvalidRequest, LightfastError, Missing
-from lightfast.html import img_tag
 from lightfast.http.caching import CachePolicy
-from lightfast.imaging.geometry import Size
 from lightfast.model import (
     ALWAYS,
     ID_PATTERN,
@@ -31,6 +29,7 @@ from lightfast.model import (
     describe,
     is_valid_id,
 )
+from lightfast.responsive import offered, responsive_img
 from lightfast.serving import Serving
 from lightfast.settings import load_settings
 from lightfast.sync import SyncImages
@@ -49,9 +48,6 @@ from lightfast.web.reading import Reading
 from lightfast.web.routes import image_router
 from lightfast.web.upkeep import LIMITS, ConnectionLimits
 from lightfast.web.wishes import VariantPolicy
-
-SMALLEST, MIDDLE = 128, 1080
-"""Widths in pixels: the least that ``html`` offers, and the most that it takes for browsers without ``srcset``."""
 
 
 class Lightfast:
@@ -217,26 +213,14 @@ class Lightfast:
         _check_id(id)
         meta = (await self._open.tier.find_meta(id)).meta
         shown = await self._open.serving.preview(id)
-        widths = widths or [size for size in self.settings.sizes if SMALLEST <= size <= shown.width]
-        asked, natural = {"fm": "webp"} | parameters, Size(shown.width, shown.height)
-        candidates = self._addresses.of_widths(meta, asked, widths, natural)
-        if candidates:
-            src = [url for url, made in candidates if made.width <= MIDDLE or url == candidates[0][0]][-1]
-            made = candidates[-1][1]
-        elif parameters:
-            src, made = self._addresses.of_whole(meta, asked, natural)
-        else:
-            src, made = self._addresses.of(meta), natural
-        room = _room(natural, made)
-        return img_tag(
-            src,
+        return responsive_img(
+            self._addresses,
+            meta,
+            shown,
+            widths or offered(self.settings.sizes, shown),
+            parameters,
+            sizes=sizes,
             alt=alt,
-            width=room.width,
-            height=room.height,
-            srcset=[(url, f"{made.width}w") for url, made in candidates],
-            sizes=sizes if candidates else "",
-            background="" if shown.transparent else shown.data_url,
-            colour="" if shown.transparent else shown.colour,
             loading=loading,
             decoding=decoding,
         )
@@ -388,13 +372,6 @@ def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:
     if ttl is not None and not 0 <= ttl <= MAX_DURATION:
         raise InvalidRequest(f"{name}: it is a number of seconds from 0 to {MAX_DURATION:.0f}; 0 is for ever.")
     return ttl
-
-
-def _room(shown: Size, made: Size) -> Size:
-    """What is kept free for pictures of the shape of ``made``: as wide as the image is shown."""
-    height = shown.width * made.height / made.width
-    # Its sides were rounded to whole pixels.
-    return shown if abs(height - shown.height) * made.width <= shown.width else Size(shown.width, max(1, round(height)))
 
 
 def _check_id(id: str) -> None:
