@@ -361,9 +361,7 @@ async def test_what_is_damaged_is_decoded_once_for_each_thing_that_is_wanted_of_
     assert rendering.jobs == 3
 
 
-async def test_what_is_larger_than_its_source_is_not_kept_in_the_store(
-    variants, store, tier, monkeypatch
-):
+async def test_what_is_larger_than_its_source_is_not_kept_in_the_store(variants, store, tier, monkeypatch):
     await put(store, OLD)
     source = await tier.find("id")
     for limit, puts in ((0, 0), (10_000, 1)):
