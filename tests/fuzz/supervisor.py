@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 from tests.fuzz.mutations import Sample
+from tests.fuzz.worker import KEPT
 
 FOUND = Path(".fuzz/found")
 """Where images are kept that something was wrong with."""
@@ -29,9 +30,6 @@ GRACE = 10.0
 MEMORY = 512 * 1024 * 1024
 """Bytes by which one stage may raise the memory of its process: ``Limits.memory`` (320 MiB) for a picture that has to
 be decoded as a whole, and what it takes to make another picture of that."""
-KEPT = 128 * 1024 * 1024
-"""Bytes of the C heap that may be in use between two stages, however many there were. It starts with 18 MiB and stays
-there; what the last stage decoded may take a moment to go."""
 _KILL = 4 * MEMORY
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -67,7 +65,7 @@ class Tally:
     memory: tuple[int, str] = (0, "")
     """Most bytes, and of what."""
     kept: int = 0
-    """Most bytes of the C heap that were in use before a stage: those of the libraries, and of what leaks."""
+    """Most bytes of the C heap that stayed in use before a stage: those of the libraries, and of what leaks."""
     slowest: tuple[float, str] = (0.0, "")
     """Most seconds of CPU."""
     latest: tuple[float, str] = (0.0, "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -13,25 +15,30 @@ from tests.fuzz.containers import cut, kind_of, seal
 from tests.fuzz.corpora import painted
 from tests.fuzz.mutations import MUTATIONS, Mutator, Sample
 from tests.fuzz.supervisor import Order, run
+from tests.fuzz.worker import in_use, kept
 
 SAMPLES = painted()
-SECONDS = 4.0
+SECONDS = 1.0
 """Of mutations."""
+FEWEST = 20
+"""Mutations, however long they take."""
 SEED = 1
 
 
 def test_mutations_are_made_into_pictures_or_refused_with_a_reason(tmp_path: Path) -> None:
     end = time.monotonic() + SECONDS
-    tries = itertools.chain(orders(SAMPLES, SEED, 40), itertools.takewhile(lambda _: time.monotonic() < end, _more()))
+    tries = itertools.chain(
+        orders(SAMPLES, SEED, FEWEST), itertools.takewhile(lambda _: time.monotonic() < end, _more())
+    )
     tally = run(tries, workers=2, found=tmp_path)
     assert not tally.findings, "\n\n".join(f"{it.what}: {it.name}\n{it.details}" for it in tally.findings)
-    assert tally.images >= 40
+    assert tally.images >= FEWEST
     assert tally.made
     assert tally.refusals["InvalidImage"]
 
 
 def _more() -> itertools.chain[Order]:
-    return itertools.chain.from_iterable(orders(SAMPLES, SEED, 1000, start) for start in itertools.count(40, 1000))
+    return itertools.chain.from_iterable(orders(SAMPLES, SEED, 1000, start) for start in itertools.count(FEWEST, 1000))
 
 
 def test_a_number_makes_the_same_mutation_whatever_was_made_before() -> None:
@@ -97,3 +104,11 @@ def test_what_a_worker_keeps_between_two_stages_is_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(supervisor, "KEPT", 1 << 20)
     tally = run(as_they_are([Sample("text", b"no image")]), workers=1, found=tmp_path)
     assert "in use before" in tally.findings[0].details
+
+
+def test_what_a_thread_is_about_to_free_is_not_kept() -> None:
+    most = in_use() + (16 << 20)
+    held = [ctypes.create_string_buffer(64 << 20)]
+    assert kept(most, seconds=0) > most
+    threading.Timer(0.05, held.clear).start()
+    assert kept(most, seconds=10) <= most
