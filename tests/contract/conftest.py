@@ -40,7 +40,7 @@ class Backend:
         "sqlite",
         "valkey",
         "redis",
-        "tls",
+        pytest.param("tls", marks=pytest.mark.tls),
         "cluster",
         "sentinel",
         "valkey-json",
