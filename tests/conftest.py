@@ -31,6 +31,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+ALONE = ("faults", "browser")
+"""Folders of tests that depend on how the machine keeps time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in ALONE:
+            item.add_marker("alone")
+
+
 class SettableClock:
     """A clock that stands still until it is told otherwise. Seconds."""
 

@@ -40,7 +40,7 @@ class Backend:
         "sqlite",
         "valkey",
         "redis",
-        pytest.param("tls", marks=pytest.mark.tls),
+        pytest.param("tls", marks=pytest.mark.alone),  # twenty handshakes at once, and a second for each
         "cluster",
         "sentinel",
         "valkey-json",

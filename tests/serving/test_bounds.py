@@ -23,6 +23,8 @@ from tests.support import etag_of
 from lightfast import Lightfast
 from lightfast.cache.tiered import ENTRY_OVERHEAD
 
+pytestmark = pytest.mark.alone
+
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 
@@ -173,7 +175,7 @@ def test_five_hundred_cold_requests_are_one_store_read(
     form: str, leaving: int, start_lightfast: Start, valkey: Any, one_megabyte: bytes
 ) -> None:
     # Else what another app stores would be in memory by then.
-    server = start_lightfast(store=valkey.url, log="off", warm=False)
+    server = start_lightfast(store=valkey.url, log="off", warm=False, previews=False)
     with server.client() as client:
         assert client.get("/readyz").status_code == 200  # and a connection to the store is there
         if form == "hash":
@@ -194,7 +196,7 @@ def test_five_hundred_cold_requests_are_one_store_read(
 def test_five_hundred_cold_questions_for_a_record_that_has_to_be_read_whole_read_it_once(
     method: str, tag: str, status: int, start_lightfast: Start, valkey: Any, picture: Paint
 ) -> None:
-    server = start_lightfast(store=valkey.url, log="off", warm=False)
+    server = start_lightfast(store=valkey.url, log="off", warm=False, previews=False)
     content = picture()
     with server.client() as client:
         assert client.get("/readyz").status_code == 200
@@ -210,7 +212,7 @@ def test_five_hundred_cold_questions_for_a_record_that_has_to_be_read_whole_read
 
 
 async def test_a_cancelled_leader_takes_nobody_down(valkey: Any, picture: Paint) -> None:
-    async with Lightfast(valkey.url) as images:
+    async with Lightfast(valkey.url, previews=False) as images:
         await images.put(picture(), id="a")
         valkey.command("CONFIG", "RESETSTAT")
         with stopped(valkey):

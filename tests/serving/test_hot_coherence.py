@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
+pytestmark = pytest.mark.alone
+
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 

@@ -28,6 +28,8 @@ from lightfast import (
     UnsupportedMediaType,
 )
 
+pytestmark = pytest.mark.alone
+
 Paint = Callable[..., bytes]
 
 

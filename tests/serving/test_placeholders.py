@@ -181,8 +181,9 @@ def test_they_are_made_once_and_count_as_memory(start_here: Start) -> None:
         assert number(client, "lightfast_memory_evictions_total") > 0
 
 
-def test_the_queue_holds_for_them_too(start_here: Start) -> None:
-    server = start_here(render_threads=1, render_queue=1)
+def test_a_few_wait_their_turn_and_others_are_refused(start_here: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightfast.cache.placeholders.MAX_WAITING", 2)
+    server = start_here(render_threads=1)
     with server.client() as client:
 
         def ask(seed: int) -> int:

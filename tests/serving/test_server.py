@@ -14,6 +14,8 @@ import httpx2
 import pytest
 from tests.support import free_port, wait_until
 
+pytestmark = pytest.mark.alone
+
 LIGHTFAST = Path(sys.executable).parent / "lightfast"
 PATIENCE = 20
 

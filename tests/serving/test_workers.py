@@ -15,6 +15,8 @@ import psutil
 import pytest
 from tests.support import wait_until
 
+pytestmark = pytest.mark.alone
+
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 
