@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     keep_metadata: bool = Field(False, description="Whether variants keep EXIF and XMP, prompts and GPS among them.")
     previews: bool = Field(True, description="Whether each image gets a preview when it is stored.")
     prewarm: Words = Field((), description="Variants made when an image is stored: presets, w512, h300 or queries.")
-    render_threads: int | None = Field(None, ge=1, le=64, description="Pictures made at once; as many as cores.")
+    render_threads: int | None = Field(None, ge=1, le=64, description="Pictures made at once; by default cores + 1.")
     render_queue: int = Field(64, ge=0, description="Pictures that may wait to be made; one more is refused.")
     render_timeout: Seconds = Field(10.0, gt=0, description="How long making a picture may take, waiting included.")
     max_pixels_out: int = Field(32_000_000, gt=0, description="Largest variant, in pixels; of animations, all frames.")

@@ -21,7 +21,6 @@ EXTENSIONS: Mapping[str, str] = MappingProxyType(
 """Each supported media type with the extension of its files, dot included."""
 
 MAX_PIXELS = 50_000_000
-
 MAX_BLOCKS = 50_000
 """Most chunks, segments, boxes, box properties or GIF blocks that a file may have."""
 
@@ -31,7 +30,7 @@ MAX_SUB_BLOCKS = 500_000
 # W3C PNG, third edition, §5.
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # ITU-T T.81, table B.1: the frames of every process, the first scan, the markers that stand alone.
-_JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SOF, _JPEG_SEQUENTIAL = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}, frozenset({0xC0, 0xC1})
 _JPEG_SOS = 0xDA
 _JPEG_SCANS = 64  # at most: a few bytes can make a decoder go over all of the pixels once more
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -211,12 +210,14 @@ def _measure_jpeg(content: bytes) -> tuple[int, int]:
 
 
 def _check_jpeg(content: bytes) -> None:
-    *_, (_, scan) = _segments(content)
-    # In coded data 0xFF is stuffed (§B.1.1.5): an EOI there is one.
-    end = content.find(b"\xff\xd9", scan)
-    if end < 0:
+    starts = dict(_segments(content))
+    scan = starts[_JPEG_SOS]
+    # In coded data 0xFF is stuffed (§B.1.1.5): an EOI there is one. Most files end with theirs.
+    if not content.endswith(b"\xff\xd9", scan) and content.find(b"\xff\xd9", scan) < 0:
         raise _truncated("image/jpeg")
-    if content.count(b"\xff\xda", scan, end) >= _JPEG_SCANS:
+    # A decoder goes on behind the first scan, unless the frame is sequential and that scan has all of its components.
+    once = any(content[starts[frame] + 5] == content[scan] for frame in _JPEG_SEQUENTIAL & starts.keys())
+    if not once and content.count(b"\xff\xda", scan) >= _JPEG_SCANS:
         raise _fragmented("image/jpeg", _JPEG_SCANS)
 
 
