@@ -217,7 +217,7 @@ def _check_jpeg(content: bytes) -> None:
         raise _truncated("image/jpeg")
     # A decoder goes on behind the first scan, unless the frame is sequential and that scan has all of its components.
     once = any(content[starts[frame] + 5] == content[scan] for frame in _JPEG_SEQUENTIAL & starts.keys())
-    if not once and content.count(b"\xff\xda", scan) >= _JPEG_SCANS:
+    if not once and content.count(b"\xff\xda", scan, content.find(b"\xff\xd9", scan)) >= _JPEG_SCANS:
         raise _fragmented("image/jpeg", _JPEG_SCANS)
 
 
