@@ -25,6 +25,9 @@ from lightfast.tally import Histogram
 SETTLING = 0.05
 """Seconds after which a new copy moves to pages of its own: its first answer is on its way by then."""
 
+TIDY_DELAY = 0.05
+"""Seconds before what was made of an old version is dropped from the store: who waits for the new one goes first."""
+
 EXPIRY_TOLERANCE = 1.0
 """Seconds by which an expiry may get later before a copy takes it over: Redis tells what remains, never twice the same.
 An earlier one is taken over at once, for nothing is served that has expired."""
@@ -178,6 +181,7 @@ class TieredCache:
         task.add_done_callback(self._tidying.discard)
 
     async def _tidy(self, etag: str) -> None:
+        await asyncio.sleep(TIDY_DELAY)
         with suppress(StoreUnavailable):  # they expire in any case
             await self.link.ask(self._store.drop_variants(etag))
 
