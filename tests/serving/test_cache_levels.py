@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 
+pytestmark = pytest.mark.alone  # a change is heard of within 50 ms, if there is a core to hear it
+
 MISS = "lightfast; fwd=uri-miss; stored"
 GRACE = 0.1
 """Seconds that the news of a change in SQLite may take; what is promised begins after them."""

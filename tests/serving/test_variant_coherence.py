@@ -22,6 +22,8 @@ import pyvips
 from tests.serving.renders import CHROME, decoded, hot, number, put, renders
 from tests.support import PATIENCE, wait_until
 
+pytestmark = pytest.mark.alone  # a change is heard of within 50 ms, if there is a core to hear it
+
 Start = Callable[..., Any]
 
 WANTED = ("w=32", "w=16&h=16&fit=crop&fm=webp", "fm=jpg")
