@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 
+import pytest
+
 pytestmark = pytest.mark.alone  # a change is heard of within 50 ms, if there is a core to hear it
 
 MISS = "lightfast; fwd=uri-miss; stored"
