@@ -44,7 +44,6 @@ class Backend:
         "cluster",
         "sentinel",
         "valkey-json",
-        "cluster-json",
     ]
 )
 async def backend(request: pytest.FixtureRequest, tmp_path: Any, clock: Any) -> AsyncIterator[Backend]:

@@ -111,4 +111,4 @@ def small_picture() -> bytes:
 @pytest.fixture(scope="session")
 def history_seconds() -> float:
     """How long each history is: ``make histories`` takes a minute for each, ``make test`` a few seconds."""
-    return float(os.environ.get("LIGHTFAST_FAULT_SECONDS", "4"))
+    return float(os.environ.get("LIGHTFAST_FAULT_SECONDS", "3"))
