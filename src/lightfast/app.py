@@ -19,7 +19,6 @@ from lightfast.errors import InvalidRequest, LightfastError, Missing
 from lightfast.http.caching import CachePolicy
 from lightfast.model import (
     ALWAYS,
-    ID_PATTERN,
     Image,
     Info,
     Listing,
@@ -27,7 +26,6 @@ from lightfast.model import (
     Preview,
     Sighting,
     describe,
-    is_valid_id,
 )
 from lightfast.responsive import offered, responsive_img
 from lightfast.serving import Serving
@@ -37,7 +35,7 @@ from lightfast.tally import Reads
 from lightfast.units import MAX_DURATION, parse_duration
 from lightfast.variant import Colour, Placeholder
 from lightfast.watching import sightings
-from lightfast.web.answering import Answering
+from lightfast.web.answering import Answering, checked_id
 from lightfast.web.body import Uploads
 from lightfast.web.cors import CorsPolicy
 from lightfast.web.image_metrics import image_samples, render_samples
@@ -154,7 +152,7 @@ class Lightfast:
     ) -> tuple[Info, bool]:
         """As ``put``, with ``ttl`` in seconds; also tells whether the id named nothing before."""
         if id is not None:
-            _check_id(id)
+            checked_id(id)
         running, content = self._open, bytes(data)
         stored = await running.ingest.put(content, id=id, declared=media_type, ttl=ttl, precondition=precondition)
         preview = await running.finishing.begin(stored.meta, content)
@@ -165,7 +163,7 @@ class Lightfast:
 
         Raises ``InvalidRequest``, ``BrokenRecord``, ``StoreUnavailable``.
         """
-        _check_id(id)
+        checked_id(id)
         try:
             found = await self._open.tier.find(id)
         except Missing:
@@ -174,7 +172,7 @@ class Lightfast:
 
     async def info(self, id: str) -> Info | None:
         """Describe an image, with its preview if it can have one; ``None`` if missing. Raises as ``get``."""
-        _check_id(id)
+        checked_id(id)
         try:
             meta = (await self._open.tier.find_meta(id)).meta
         except Missing:
@@ -191,7 +189,7 @@ class Lightfast:
         Made now if it has not been. Raises ``Missing``, ``InvalidImage`` and others of ``ports.Renderer.preview``, and
         as ``get``.
         """
-        _check_id(id)
+        checked_id(id)
         return await self._open.serving.preview(id)
 
     async def html(
@@ -210,7 +208,7 @@ class Lightfast:
 
         ``parameters`` are those of a variant, but ``w``; ``fm="avif"`` for AVIF. Raises as ``preview`` and ``url``.
         """
-        _check_id(id)
+        checked_id(id)
         meta = (await self._open.tier.find_meta(id)).meta
         shown = await self._open.serving.preview(id)
         return responsive_img(
@@ -246,7 +244,7 @@ class Lightfast:
     async def delete(self, id: str, *, precondition: Precondition = ALWAYS) -> bool:
         """Remove an image; whether there was one. Raises ``InvalidRequest``, ``PreconditionFailed``,
         ``StoreUnavailable``."""
-        _check_id(id)
+        checked_id(id)
         return await self._open.ingest.delete(id, precondition)
 
     async def list(self, cursor: str | None = None, limit: int = 100) -> Listing:
@@ -267,7 +265,7 @@ class Lightfast:
         Raises ``Missing``, as ``get``, ``InvalidRequest`` for a bad parameter, and ``Forbidden`` where a signature is
         needed and there is no ``LIGHTFAST_SIGNING_KEYS``.
         """
-        _check_id(id)
+        checked_id(id)
         seconds = _seconds(expires, "expires")
         meta = (await self._open.tier.find_meta(id)).meta
         until = int(clock() + seconds) if seconds else None
@@ -372,8 +370,3 @@ def _seconds(ttl: float | str | None, name: str = "ttl") -> float | None:
     if ttl is not None and not 0 <= ttl <= MAX_DURATION:
         raise InvalidRequest(f"{name}: it is a number of seconds from 0 to {MAX_DURATION:.0f}; 0 is for ever.")
     return ttl
-
-
-def _check_id(id: str) -> None:
-    if not is_valid_id(id):
-        raise InvalidRequest(f"This can't be the id of an image; one matches {ID_PATTERN}.")

@@ -71,8 +71,18 @@ def meta_of(seen: Meta | Image) -> Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What was made. ``width`` and ``height`` in pixels, of one frame."""
+
+    content: bytes
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rendition:
-    """A picture that was made from a version of an image."""
+    """A picture that was made from a version of an image, as it is kept."""
 
     content: bytes
     etag: str

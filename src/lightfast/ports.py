@@ -13,6 +13,7 @@ from lightfast.model import (
     Image,
     Meta,
     Page,
+    Picture,
     Precondition,
     Preview,
     Rendition,
@@ -174,12 +175,12 @@ class Renderer(Protocol):
     def moves(self, content: Content) -> bool:
         """Whether ``content``, of a type that ``may_move``, is an animation."""
 
-    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Rendition:
+    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Picture:
         """Raises ``InvalidImage``, ``UnsupportedMediaType``, ``TooLarge`` for the source, ``InvalidRequest`` for what
         would be too large."""
 
     async def preview(self, content: Content, *, idle: bool = False) -> Preview:
         """Raises as ``render``."""
 
-    async def placeholder(self, wanted: Placeholder) -> Rendition:
+    async def placeholder(self, wanted: Placeholder) -> Picture:
         """Raises ``InvalidRequest`` for a value out of its bounds."""

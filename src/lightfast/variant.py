@@ -138,3 +138,8 @@ class Placeholder:
     background: Colour | None = None
     foreground: Colour | None = None
     seed: str = ""
+
+    @property
+    def id(self) -> str:
+        """What it is called in file names."""
+        return f"placeholder-{self.width}x{self.height}"

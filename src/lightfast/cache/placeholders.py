@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from lightfast.cache.pages import in_own_pages
 from lightfast.cache.singleflight import SingleFlight
 from lightfast.errors import Overloaded
 from lightfast.http.caching import CacheOutcome, Forward
-from lightfast.model import Clock, Meta, Rendition
+from lightfast.model import Clock, Meta, Picture
 from lightfast.ports import Renderer
 from lightfast.variant import Placeholder
 
@@ -74,7 +75,7 @@ class Placeholders:
         finally:
             self._waiting -= 1
         seconds = self._timer() - started
-        meta = _meta(wanted, made)
+        meta = _meta(wanted, made, self._renderer.version)
         size = len(made.content) + ENTRY_OVERHEAD
         kept = self.memory.admits(size)
         if kept:
@@ -88,10 +89,12 @@ def key_of(wanted: Placeholder) -> str:
     return f"/{wanted!r}"
 
 
-def _meta(wanted: Placeholder, made: Rendition) -> Meta:
+def _meta(wanted: Placeholder, made: Picture, version: str) -> Meta:
+    # The same of both makes the same bytes.
+    named = f"{wanted!r}\n{version}".encode()
     return Meta(
-        id=f"placeholder-{wanted.width}x{wanted.height}",
-        etag=made.etag,
+        id=wanted.id,
+        etag=hashlib.md5(named, usedforsecurity=False).hexdigest(),
         media_type=made.media_type,
         size=len(made.content),
         width=made.width,

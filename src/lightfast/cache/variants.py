@@ -244,8 +244,8 @@ class Variants:
         if wanted.variant is None:
             made = await self._renderer.preview(content, idle=idle)
             return Rendition(made.to_json(), wanted.etag, JSON, made.width, made.height)
-        rendition = await self._renderer.render(content, wanted.variant, idle=idle)
-        return replace(rendition, etag=wanted.etag)
+        picture = await self._renderer.render(content, wanted.variant, idle=idle)
+        return Rendition(picture.content, wanted.etag, picture.media_type, picture.width, picture.height)
 
     async def _stored(self, wanted: Wanted) -> Rendition | None:
         try:

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 # What is decoded as a whole is decoded in memory, within a limit, and not into a file among the temporary ones.
@@ -25,7 +24,7 @@ from lightfast.imaging.geometry import Limits, check_output, make_plan
 from lightfast.imaging.source import Source
 from lightfast.imaging.stop import Stop
 from lightfast.imaging.transform import Job, transform
-from lightfast.model import Content
+from lightfast.model import Content, Picture
 from lightfast.variant import MEDIA_TYPES, Format, Variant
 
 pyvips.concurrency_set(int(os.environ["VIPS_CONCURRENCY"]))
@@ -41,16 +40,6 @@ _SAME: Mapping[str, Format] = {media_type: it for it, media_type in MEDIA_TYPES.
 
 ANIMATED = frozenset({Format.WEBP, Format.GIF})
 """The formats in which an animation stays one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What was made. ``width`` and ``height`` in pixels, of one frame."""
-
-    content: bytes
-    media_type: str
-    width: int
-    height: int
 
 
 def target_format(source: str, variant: Variant) -> Format:

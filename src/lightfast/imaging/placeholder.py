@@ -10,10 +10,10 @@ import numpy as np
 import pyvips
 
 from lightfast.errors import InvalidRequest
-from lightfast.imaging.codec import Picture
 from lightfast.imaging.gradient import Pixels, gradient
 from lightfast.imaging.label import Coverage, Label, label
 from lightfast.imaging.stop import Stop
+from lightfast.model import Picture
 from lightfast.variant import Colour, Format
 
 MAX_SIDE = 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +9,13 @@ from functools import partial
 from typing import TypeVar
 
 from lightfast.errors import Overloaded
-from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, Picture, output_format, render
+from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, output_format, render
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.placeholder import placeholder
 from lightfast.imaging.pool import RenderPool
 from lightfast.imaging.preview import preview
 from lightfast.imaging.stop import Stop
-from lightfast.model import Content, Preview, Rendition
+from lightfast.model import Content, Picture, Preview
 from lightfast.tally import Histogram
 from lightfast.variant import MEDIA_TYPES, Placeholder, Variant
 
@@ -65,9 +64,9 @@ class Rendering:
             return True
         return bytes(content[12:16]) == b"VP8X" and bool(content[20] & 0x02)
 
-    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Rendition:
+    async def render(self, content: Content, variant: Variant, *, idle: bool = False) -> Picture:
         started = time.perf_counter()
-        job = partial(_render, content, variant, self._limits, self._keep_metadata)
+        job = partial(render, content, variant, self._limits, keep_metadata=self._keep_metadata)
         with self._held(content):
             made = await self._run(job, idle)
         self.renders += 1
@@ -78,7 +77,7 @@ class Rendering:
         with self._held(content):
             return await self._run(partial(preview, content, self._limits), idle)
 
-    async def placeholder(self, wanted: Placeholder) -> Rendition:
+    async def placeholder(self, wanted: Placeholder) -> Picture:
         return await self._run(partial(_placeholder, wanted), idle=False)
 
     async def close(self) -> None:
@@ -106,25 +105,14 @@ class Rendering:
         return await (self._pool.run_when_idle(job) if idle else self._pool.run(job))
 
 
-def _render(content: Content, variant: Variant, limits: Limits, keep_metadata: bool, stop: Stop) -> Rendition:
-    return _rendition(render(content, variant, limits, stop, keep_metadata=keep_metadata))
-
-
-def _placeholder(wanted: Placeholder, stop: Stop) -> Rendition:
-    return _rendition(
-        placeholder(
-            wanted.width,
-            wanted.height,
-            text=wanted.text,
-            background=wanted.background,
-            foreground=wanted.foreground,
-            seed=wanted.seed,
-            format=wanted.format,
-            stop=stop,
-        )
+def _placeholder(wanted: Placeholder, stop: Stop) -> Picture:
+    return placeholder(
+        wanted.width,
+        wanted.height,
+        text=wanted.text,
+        background=wanted.background,
+        foreground=wanted.foreground,
+        seed=wanted.seed,
+        format=wanted.format,
+        stop=stop,
     )
-
-
-def _rendition(picture: Picture) -> Rendition:
-    etag = hashlib.md5(picture.content, usedforsecurity=False).hexdigest()
-    return Rendition(picture.content, etag, picture.media_type, picture.width, picture.height)

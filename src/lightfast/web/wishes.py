@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,9 +12,7 @@ from lightfast.http.negotiation import ACCEPT_CH, HINTS, apply_hints
 from lightfast.serving import VARY, Headers
 from lightfast.signing import Scheme, verify
 from lightfast.spec import OF_STORED, Rules, Wish, is_negotiated, negotiating, parse_wish, texts_of
-
-Pairs = Sequence[tuple[str, str]]
-"""Decoded parameters in their order."""
+from lightfast.web.answering import Pairs
 
 
 @dataclass(frozen=True, slots=True)
