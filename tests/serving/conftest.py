@@ -107,6 +107,18 @@ class ServerHere:
         assert not self._thread.is_alive()
 
 
+def server_here(**settings: object) -> Callable[..., Iterator[ServerHere]]:
+    """A fixture named ``server``: a ``ServerHere`` for one module, which ``client`` then talks to."""
+
+    @pytest.fixture(scope="module")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
+        server = ServerHere(tmp_path_factory.mktemp("here"), **settings)
+        yield server
+        server.stop()
+
+    return server
+
+
 def _start(directory: Path, **settings: str | bool) -> Server:
     port = free_port()
     given = {"store": f"sqlite:///{directory}/images.db", "log": "json"} | settings
@@ -202,7 +214,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[httpx2.Client]:
+def client(server: Server | ServerHere) -> Iterator[httpx2.Client]:
     with server.client() as client:
         yield client
 

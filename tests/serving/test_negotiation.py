@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.serving.conftest import ServerHere
+from tests.serving.conftest import ServerHere, server_here
 from tests.serving.renders import (
     CHROME,
     CURL,
@@ -36,11 +36,7 @@ Start = Callable[..., Any]
 KEY = "a-key-of-at-least-16-characters"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
-    server = ServerHere(tmp_path_factory.mktemp("negotiating"), presets="chosen?w=48&auto=format fixed?w=48&fm=png")
-    yield server
-    server.stop()
+server = server_here(presets="chosen?w=48&auto=format fixed?w=48&fm=png")
 
 
 @pytest.fixture

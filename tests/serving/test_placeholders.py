@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
-from tests.serving.conftest import ServerHere
+from tests.serving.conftest import server_here
 from tests.serving.renders import decoded, hot, number, put, renders, shape
 from tests.support import wait_until
 
@@ -20,17 +20,7 @@ Start = Callable[..., Any]
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
-    server = ServerHere(tmp_path_factory.mktemp("placeholders"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def client(server: ServerHere) -> Iterator[httpx2.Client]:
-    with server.client() as client:
-        yield client
+server = server_here()
 
 
 @pytest.mark.parametrize("ending", ["webp", "avif", "png", "jpg", "jpeg"])

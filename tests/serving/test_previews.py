@@ -10,7 +10,7 @@ import re
 import sqlite3
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 import pyvips
-from tests.serving.conftest import ServerHere
+from tests.serving.conftest import server_here
 from tests.serving.renders import CHROME, decoded, put, renders, shape, transparent
 from tests.support import etag_of, wait_until
 
@@ -34,17 +34,7 @@ FIELDS = {"thumbhash", "blurhash", "colour", "data_url", "width", "height"}
 seeds = itertools.count(5000)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
-    server = ServerHere(tmp_path_factory.mktemp("previews"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def client(server: ServerHere) -> Iterator[httpx2.Client]:
-    with server.client() as client:
-        yield client
+server = server_here()
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pytest
-from tests.serving.conftest import ServerHere
+from tests.serving.conftest import server_here
 from tests.serving.renders import CHROME, animation, hot, put, renders, shape
 from tests.support import wait_until
 
@@ -26,18 +26,8 @@ OLD, NEW = "an-old-key-of-32-characters-long", "the-new-key-of-32-characters-too
 PRESETS = "thumb?w=50&h=50&fit=crop card?w=100&fm=webp&blur=3 chosen?w=44&auto=format"
 
 
-@pytest.fixture(scope="module")
-def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
-    """A server with two keys and three presets; it still makes what is not looked at without a signature: nothing."""
-    server = ServerHere(tmp_path_factory.mktemp("signed"), signing_keys=f"{NEW},{OLD}", presets=PRESETS)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def client(signed: ServerHere) -> Iterator[httpx2.Client]:
-    with signed.client() as client:
-        yield client
+server = server_here(signing_keys=f"{NEW},{OLD}", presets=PRESETS)
+"""A server with two keys and three presets; it still makes what is not looked at without a signature: nothing."""
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import random
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 import pyvips
-from tests.serving.conftest import ServerHere
+from tests.serving.conftest import server_here
 from tests.serving.renders import (
     animation,
     decoded,
@@ -33,18 +33,8 @@ Paint = Callable[..., bytes]
 Start = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server that makes every variant for everyone, with one picture of 120 × 80."""
-    server = ServerHere(tmp_path_factory.mktemp("open"), variants="open")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def client(open_server: Any) -> Iterator[httpx2.Client]:
-    with open_server.client() as client:
-        yield client
+server = server_here(variants="open")
+"""A server that makes every variant for everyone, with one picture of 120 × 80."""
 
 
 seeds = itertools.count(100)
@@ -314,9 +304,9 @@ def at_once(server: Any, urls: list[str], **headers: str) -> list[httpx2.Respons
         return list(threads.map(ask, urls))
 
 
-def test_fifty_who_want_the_same_have_one_render(open_server: Any, client: httpx2.Client, wide: str) -> None:
+def test_fifty_who_want_the_same_have_one_render(server: Any, client: httpx2.Client, wide: str) -> None:
     before = renders(client)
-    answers = at_once(open_server, [f"{wide}?w=72&fm=webp&blur=7"] * 50)
+    answers = at_once(server, [f"{wide}?w=72&fm=webp&blur=7"] * 50)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert renders(client) == before + 1

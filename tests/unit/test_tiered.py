@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.support import etag_of, until
+from tests.unit.held_store import HeldStore
 
 from lightfast.cache.coherence import LinkState
 from lightfast.cache.families import Families
@@ -17,59 +18,25 @@ from lightfast.model import Draft
 from lightfast.stores.memory import MemoryStore
 
 
-class HeldStore(MemoryStore):
-    """A store whose answers wait after they were made, whose link can be lost, and which can be away."""
+class CountedStore(HeldStore):
+    """Its answers wait after they were made."""
 
     def __init__(self, clock):
-        super().__init__(max_bytes=1 << 20, clock=clock)
+        super().__init__(clock)
         self.heads = self.gets = 0
-        self.answering = asyncio.Event()
-        self.answering.set()
-        self.asked = asyncio.Event()
-        self.away = False
-        self._lost = None
 
     async def get(self, id):
         self.gets += 1
-        return await self._held(await super().get(id))
+        return await self.held(await super().get(id))
 
     async def head(self, id):
         self.heads += 1
-        return await self._held(await super().head(id))
-
-    async def ping(self):
-        if self.away:
-            raise StoreUnavailable
-
-    async def _held(self, answer):
-        self.asked.set()
-        await self.answering.wait()
-        if self.away:
-            raise StoreUnavailable
-        return answer
-
-    def hold(self):
-        self.answering.clear()
-        self.asked.clear()
-
-    async def follow(self, observer):
-        if self.away:
-            raise StoreUnavailable
-        self._lost = asyncio.get_running_loop().create_future()
-        following = asyncio.ensure_future(super().follow(observer))
-        try:
-            await self._lost
-        finally:
-            following.cancel()
-        raise StoreUnavailable
-
-    def lose(self):
-        self._lost.set_result(None)
+        return await self.held(await super().head(id))
 
 
 @pytest.fixture
 async def store(clock):
-    return HeldStore(clock)
+    return CountedStore(clock)
 
 
 @pytest.fixture
@@ -280,7 +247,7 @@ def read_whole(store):
 
     async def head(id):
         store.heads += 1
-        return await store._held(await MemoryStore.get(store, id))
+        return await store.held(await MemoryStore.get(store, id))
 
     store.head = head
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import pyvips
 from tests.support import etag_of, until
+from tests.unit.held_store import HeldStore
 
 from lightfast.cache.coherence import LinkState
 from lightfast.cache.families import Families
@@ -19,7 +20,6 @@ from lightfast.imaging.geometry import Limits
 from lightfast.imaging.pool import RenderPool
 from lightfast.imaging.rendering import Rendering
 from lightfast.model import Draft, Rendition
-from lightfast.stores.memory import MemoryStore
 from lightfast.variant import Fit, Format, Variant
 
 SMALL = Variant(width=4)
@@ -38,67 +38,34 @@ def grey_of(found):
     return round(pyvips.Image.new_from_buffer(bytes(found.content), "").avg())
 
 
-class HeldStore(MemoryStore):
-    """A store whose variants come late, whose link can be lost, and which can be away."""
+class VariantStore(HeldStore):
+    """Its variants come late."""
 
     def __init__(self, clock):
-        super().__init__(max_bytes=1 << 20, clock=clock)
+        super().__init__(clock)
         self.heads = self.puts = 0
-        self.answering = asyncio.Event()
-        self.answering.set()
-        self.asked = asyncio.Event()
-        self.away = False
-        self._lost = None
 
     async def head(self, id):
         self.heads += 1
-        self._check()
+        self.check()
         return await super().head(id)
 
     async def get(self, id):
-        self._check()
+        self.check()
         return await super().get(id)
 
-    async def ping(self):
-        self._check()
-
     async def get_variant(self, source, spec):
-        found = await super().get_variant(source, spec)
-        self.asked.set()
-        await self.answering.wait()
-        self._check()
-        return found
+        return await self.held(await super().get_variant(source, spec))
 
     async def put_variant(self, source, spec, rendition):
         self.puts += 1
-        self._check()
+        self.check()
         await super().put_variant(source, spec, rendition)
-
-    def _check(self):
-        if self.away:
-            raise StoreUnavailable
-
-    def hold(self):
-        self.answering.clear()
-        self.asked.clear()
-
-    async def follow(self, observer):
-        self._check()
-        self._lost = asyncio.get_running_loop().create_future()
-        following = asyncio.ensure_future(super().follow(observer))
-        try:
-            await self._lost
-        finally:
-            following.cancel()
-        raise StoreUnavailable
-
-    def lose(self):
-        self._lost.set_result(None)
 
 
 @pytest.fixture
 async def store(clock):
-    return HeldStore(clock)
+    return VariantStore(clock)
 
 
 @pytest.fixture
