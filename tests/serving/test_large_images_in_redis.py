@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,3 +30,22 @@ def test_they_are_read_again_and_again(
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.content for answer in answers[::2]} == {content}
     assert "Fatal error" not in caplog.text
+
+
+def test_their_connections_keep_nothing_of_them(start_here: Start, valkey_url: str) -> None:
+    server = start_here(store=valkey_url, memory="64KiB", previews=False)
+    content = noise(1800)
+    with server.client() as client, ThreadPoolExecutor(4) as threads:
+        assert client.put("/images/a", content=content).status_code == 201
+
+        def read() -> None:
+            list(threads.map(lambda at: client.get("/images/a"), range(12)))
+
+        read()
+        tracemalloc.start()
+        try:
+            read()
+            kept, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < len(content) / 2 < most

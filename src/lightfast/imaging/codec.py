@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 # What is decoded as a whole is decoded in memory, within a limit, and not into a file among the temporary ones.
@@ -134,5 +135,12 @@ def _fingerprint() -> str:
     return made.hexdigest()[:8]
 
 
-ENCODER_VERSION = f"{'.'.join(str(pyvips.version(part)) for part in range(3))}-{_fingerprint()}-{_REVISION}"
-"""Part of every variant's ETag: other libraries or another revision of this room may make other bytes."""
+@cache
+def encoder_version() -> str:
+    """Part of every variant's ETag: other libraries or another revision of this room may make other bytes.
+
+    Found out when it is first asked for, and not by an import: what is made for it is made in threads of libvips, and
+    a server first wants to say where threads allocate.
+    """
+    library = ".".join(str(pyvips.version(part)) for part in range(3))
+    return f"{library}-{_fingerprint()}-{_REVISION}"

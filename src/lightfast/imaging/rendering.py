@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from lightfast.errors import Overloaded
-from lightfast.imaging.codec import ANIMATED, ENCODER_VERSION, output_format, render
+from lightfast.imaging.codec import ANIMATED, encoder_version, output_format, render
 from lightfast.imaging.geometry import Limits
 from lightfast.imaging.placeholder import placeholder
 from lightfast.imaging.pool import RenderPool
@@ -36,7 +36,7 @@ class Rendering:
         self._keep_metadata = keep_metadata
         # An animation that would be larger than ``pixels_out`` is its first frame.
         most = "" if limits.pixels_out == Limits().pixels_out else f"-{limits.pixels_out}"
-        self.version = f"{ENCODER_VERSION}{'-metadata' if keep_metadata else ''}{most}"
+        self.version = f"{encoder_version()}{'-metadata' if keep_metadata else ''}{most}"
         self._sources: dict[int, int] = {}
         """Jobs by the identity of their source: several may share the one that is in memory."""
         self._sources_bytes = 0

@@ -278,7 +278,9 @@ class _Receiver(asyncio.BufferedProtocol):
         self.client.connection_lost(exc)
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Nobody waits any more, and the transport has another protocol. uvloop holds this one all the same, until the
+        next exchange: what was received must not stay with it."""
+        del self._replies
         if not self.done.cancel() and not self.done.cancelled():
             self.done.exception()  # seen: asyncio need not complain
 
