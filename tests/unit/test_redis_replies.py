@@ -10,7 +10,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import MovedError
 
 from lightfast.stores import redis_replies
-from lightfast.stores.redis_replies import Place, Replies, Text
+from lightfast.stores.redis_replies import MAX_KEPT, Place, Places, Replies, Text
 
 SMALL_LARGE = 40
 """What counts as large here, so that small examples have it."""
@@ -62,11 +62,18 @@ def test_they_are_what_the_client_reads(parts, sizes):
         assert plain(read(b"".join(parts), len(parts), sizes)) == plain(expected)
 
 
-def test_a_large_one_stays_where_it_arrived():
-    place, value = Place(), bytes(range(256)) * 5000
-    (found,) = read(b"$%d\r\n%b\r\n" % (len(value), value), 1, [10, 1000, 100_000], place)
-    assert found.buffer is place.buffer
-    assert bytes(found) == value
+def test_a_large_one_stays_where_it_arrived_and_the_place_is_used_again():
+    places, value = Places(), bytes(range(256)) * 5000
+    place = places.take()
+    for _ in range(2):
+        (found,) = read(b"$%d\r\n%b\r\n" % (len(value), value), 1, [10, 1000, 100_000], place)
+        assert found.buffer is place.buffer
+        assert bytes(found) == value
+    places.give_back(place)
+    assert places.take() is place
+    place.buffer = bytearray(MAX_KEPT + 1)
+    places.give_back(place)
+    assert places.take() is not place
 
 
 @pytest.mark.parametrize("size", [65536 - 10, 65536, 3_000_000, 5_000_000])

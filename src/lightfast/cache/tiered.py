@@ -12,7 +12,7 @@ from lightfast.cache.entry import ENTRY_OVERHEAD, HIT, STALE_HIT, Entry, Found
 from lightfast.cache.families import Families
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
-from lightfast.cache.pages import in_own_pages
+from lightfast.cache.pages import WORTHWHILE, in_own_pages
 from lightfast.cache.replacements import Replacements
 from lightfast.cache.singleflight import SingleFlight
 from lightfast.cache.warming import Warming
@@ -21,6 +21,9 @@ from lightfast.http.caching import CacheOutcome, Forward
 from lightfast.model import Change, Clock, Image, Meta, is_valid_id
 from lightfast.ports import CostlyStore, FollowedStore
 from lightfast.tally import Histogram
+
+SETTLING = 0.05
+"""Seconds after which a new copy moves to pages of its own: its first answer is on its way by then."""
 
 TIDY_DELAY = 0.05
 """Seconds before what was made of an old version is dropped from the store: who waits for the new one goes first."""
@@ -318,7 +321,16 @@ class TieredCache:
         size = len(content) + ENTRY_OVERHEAD
         if not self.memory.admits(size):
             return False
-        return self.memory.put(meta.id, Entry(meta, in_own_pages(content), fill.epoch, fill.begun), size)
+        entry = Entry(meta, content, fill.epoch, fill.begun)
+        kept = self.memory.put(meta.id, entry, size)
+        if kept and len(content) >= WORTHWHILE:
+            asyncio.get_running_loop().call_later(SETTLING, self._settle, entry)
+        return kept
+
+    def _settle(self, entry: Entry) -> None:
+        """Copying takes a large picture as long as receiving it, so whoever asked for it does not wait for that."""
+        if self.memory.peek(entry.meta.id) is entry:
+            entry.content = in_own_pages(entry.content)
 
     def _is_trusted(self, found: Found) -> bool:
         return found.epoch == self.link.trusted_epoch

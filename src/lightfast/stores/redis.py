@@ -57,7 +57,7 @@ from lightfast.stores.redis_keys import (
     value,
     variant_keys,
 )
-from lightfast.stores.redis_replies import Place
+from lightfast.stores.redis_replies import Places
 from lightfast.stores.redis_sentinel import MasterServer
 from lightfast.stores.redis_servers import OneServer, Servers
 from lightfast.stores.redis_urls import SCHEMES, parse_redis_url
@@ -109,6 +109,7 @@ class RedisStore:
         self._format = format
         self._remember_deleted = remember_deleted
         self._clock = clock
+        self._places = Places()
         self._writes = Writes(self._servers, prefix, self._tombstones, patience=read_timeout, clock=clock)
         keys = variant_keys(prefix, tagged=parse_redis_url(url).kind == "cluster")
         self._variants = RedisVariants(self._servers, keys, self._meta, patience=read_timeout, clock=clock)
@@ -133,16 +134,20 @@ class RedisStore:
             ("GET", key),
             ("PTTL", key),
         ]
-        read = partial(exchange_atomically, place=Place())
-        kind, values, text, ttl = await self._servers.read(read, (key, commands))
-        expires = expiry(ttl, now)
-        if kind == b"none" or ttl == -2:
-            return None
-        if kind == b"hash":
-            return await decode_hash(id, value(values), expires)
-        if kind == b"string":
-            return await decode_string(id, value(text), expires)
-        raise BrokenRecord(id, NO_RECORD)
+        place = self._places.take()
+        try:
+            read = partial(exchange_atomically, place=place)
+            kind, values, text, ttl = await self._servers.read(read, (key, commands))
+            expires = expiry(ttl, now)
+            if kind == b"none" or ttl == -2:
+                return None
+            if kind == b"hash":
+                return await decode_hash(id, value(values), expires)
+            if kind == b"string":
+                return await decode_string(id, value(text), expires)
+            raise BrokenRecord(id, NO_RECORD)
+        finally:
+            self._places.give_back(place)
 
     async def head(self, id: str) -> Meta | Image | None:
         key, now = self._prefix + id, self._clock()

@@ -17,6 +17,9 @@ LARGE = 64 * 1024
 PIECE = 256 * 1024
 """Bytes that are received at once, so that others get their turns."""
 
+MAX_KEPT = 2 * 1024 * 1024
+"""Bytes of a place that is kept for the next reply; what is in it stays mapped."""
+
 MAX_LINE = 64 * 1024
 
 
@@ -36,10 +39,25 @@ class Text:
 
 
 class Place:
-    """Where one exchange finds room for its replies. None is kept: what is large would stay in memory for the next."""
+    """Where one exchange at a time finds room for its replies."""
 
     def __init__(self) -> None:
         self.buffer = bytearray(LARGE)
+
+
+class Places:
+    """Keeps one place that is not in use."""
+
+    def __init__(self) -> None:
+        self._spare: Place | None = None
+
+    def take(self) -> Place:
+        place, self._spare = self._spare, None
+        return place or Place()
+
+    def give_back(self, place: Place) -> None:
+        if len(place.buffer) <= MAX_KEPT:
+            self._spare = place
 
 
 class Replies:
@@ -107,7 +125,7 @@ class Replies:
         """Make room for ``size`` bytes from the beginning on."""
         place = self._place
         if size > len(place.buffer):
-            larger = bytearray(max(size, self._filled + LARGE))
+            larger = bytearray(max(size, 2 * len(place.buffer)) if size < MAX_KEPT // 2 else size)
             larger[: self._filled] = memoryview(place.buffer)[: self._filled]
             place.buffer = larger
 
