@@ -24,6 +24,7 @@ from typing import Any
 from lightfast.cache.pages import WORTHWHILE
 from lightfast.model import Content
 from lightfast.web.answers import Shortcut, answers_of
+from lightfast.web.near import bound_send_buffer
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
 
@@ -68,6 +69,7 @@ class HotProtocol(Protocol):
             with suppress(OSError):  # no descriptor is left: the transport serves, too
                 self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
                 self._socket.setblocking(False)
+                bound_send_buffer(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()

@@ -1,0 +1,47 @@
+"""The send buffers of clients that are near: proxies and other programs on the same machine or beside it.
+
+The kernel lets the buffer of each connection grow to megabytes (tcp_wmem), as a client a hundred milliseconds away
+needs it. A near one does not, and with some dozens of them reading large pictures what is on its way no longer fits
+into the processor's cache: a bounded buffer sends up to a quarter more, and the slowest waits half as long (ADR 17).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import suppress
+from functools import cache
+
+NEAR = 1000
+"""Microseconds that the handshake's round trip may take. The buffer is then good for half a gigabyte a second."""
+
+BUFFER = 512 * 1024
+"""Bytes of ``SO_SNDBUF``. The kernel doubles it for what it needs itself."""
+
+_SIZE_OF_TCP_INFO = 72
+_ROUND_TRIP = slice(68, 72)
+"""``tcpi_rtt`` in ``struct tcp_info`` (<linux/tcp.h>), a native unsigned integer."""
+
+
+def bound_send_buffer(connection: socket.socket) -> None:
+    """Give an accepted ``connection`` a bounded send buffer if its client is near. Linux only; elsewhere, and on other
+    sockets than those of TCP, nothing is done."""
+    with suppress(OSError):
+        if _allowed() and _is_near(connection):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+
+
+def _is_near(connection: socket.socket) -> bool:
+    information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE_OF_TCP_INFO)
+    return int.from_bytes(information[_ROUND_TRIP], sys.byteorder) <= NEAR
+
+
+@cache
+def _allowed() -> bool:
+    """Whether ``net.core.wmem_max`` lets a buffer be as large. A smaller one would be worse than none: it makes
+    senders wait for acknowledgements that readers put off."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= 2 * BUFFER
