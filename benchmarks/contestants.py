@@ -77,7 +77,7 @@ def in_app(http: str) -> Callable[[Pictures, Path], AbstractContextManager[Mappi
 
 
 def handler(module: str) -> Callable[[Pictures, Path], AbstractContextManager[Mapping[str, Process]]]:
-    """A handler of ``baselines/`` that reads JSON records. Its Valkey runs on the other core, for its advantage."""
+    """A handler of ``baselines/`` that reads JSON records from a Valkey of its own."""
 
     @contextmanager
     def start(pictures: Pictures, directory: Path) -> Iterator[Mapping[str, Process]]:

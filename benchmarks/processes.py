@@ -22,7 +22,7 @@ STOP_TIMEOUT = 30
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
-"""Where what is measured runs, and where the load generator, the client and the stores do."""
+"""Where what is measured runs with its store, and where the load generator or the client does."""
 ALL_CORES = ",".join(map(str, CORES))
 """For what is measured by how well it uses several."""
 
@@ -55,10 +55,10 @@ def directory() -> Iterator[Path]:
 
 @contextmanager
 def valkey() -> Iterator[int]:
-    """An empty Valkey server that keeps nothing on disk; its port."""
+    """An empty Valkey server that keeps nothing on disk, on the core of those that it is the store of; its port."""
     port = free_port()
     command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with running(command, port, core=LOAD_CORE):
+    with running(command, port):
         yield port
 
 

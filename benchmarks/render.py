@@ -95,7 +95,7 @@ def _throughput(result: Result) -> Iterator[str]:
     yield "![Requests per second, nginx = 1](plots/throughput.svg)\n"
     yield (
         f"wrk, {result['connections']} connections, Chrome's headers for a picture, {result['rounds']} rounds of "
-        f"{result['seconds']} s. Valkey runs on the other core, so that the handlers have theirs alone.\n"
+        f"{result['seconds']} s. A store runs on the core of its server.\n"
     )
     for case, found in result["cases"].items():
         size = f" ({found['bytes']:,} bytes)" if found["bytes"] else ""
