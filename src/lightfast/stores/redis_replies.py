@@ -17,7 +17,7 @@ LARGE = 64 * 1024
 PIECE = 256 * 1024
 """Bytes that are received at once, so that others get their turns."""
 
-MAX_KEPT = 2 * 1024 * 1024
+MAX_KEPT = 4 * 1024 * 1024
 """Bytes of a place that is kept for the next reply; what is in it stays mapped."""
 
 MAX_LINE = 64 * 1024
@@ -125,7 +125,7 @@ class Replies:
         """Make room for ``size`` bytes from the beginning on."""
         place = self._place
         if size > len(place.buffer):
-            larger = bytearray(max(size, 2 * len(place.buffer)) if size < MAX_KEPT // 2 else size)
+            larger = bytearray(size + LARGE)  # what follows a large reply is small
             larger[: self._filled] = memoryview(place.buffer)[: self._filled]
             place.buffer = larger
 
