@@ -50,6 +50,8 @@ class Verdict:
     figure: str
     target: str
     met: bool
+    by_cpu: str = ""
+    """The figure as a ratio of processor time per request, which no load generator limits."""
 
 
 def verdicts(results: Mapping[str, Result]) -> Iterator[Verdict]:
@@ -83,10 +85,12 @@ def _of_throughput(result: Result) -> Iterator[Verdict]:
     for promise in THROUGHPUT:
         found = result["cases"][promise.case]["contestants"]
         if promise.contestant in found:
-            ratio = found[OURS]["rate"]["median"] / found[promise.contestant]["rate"]["median"]
+            ours, theirs = found[OURS], found[promise.contestant]
+            ratio = ours["rate"]["median"] / theirs["rate"]["median"]
+            by_cpu = theirs["cpu"]["median"] / ours["cpu"]["median"]
             what = f"{promise.against}, {'' if promise.case == '304' else '200 at '}{promise.case}"
             target = f"≥ {promise.at_least:g} ×"
-            yield Verdict(what, f"{ratio:.2f} ×", target, ratio >= promise.at_least)
+            yield Verdict(what, f"{ratio:.2f} ×", target, ratio >= promise.at_least, f"{by_cpu:.2f} ×")
 
 
 def _of_thumbnails(result: Result) -> Iterator[Verdict]:
