@@ -139,7 +139,8 @@ def _run(directory: Path, code: str) -> Server:
 
 def _launch(directory: Path, command: list[str], port: int) -> Server:
     log = directory / f"server-{port}.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTFAST_")}
+    chosen = ("LIGHTFAST_", "MALLOC_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(chosen)}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory, env=environment)
     server = Server(port, process, log)

@@ -21,6 +21,7 @@ SMALL = 64 * 1024
 def set_buffer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     def to(size: int) -> None:
         monkeypatch.setattr(near, "BUFFER", size)
+        monkeypatch.setattr(near, "NEAR", 10**9)  # a machine may be asleep during a handshake
         near._allowed.cache_clear()
 
     yield to
@@ -56,6 +57,15 @@ def test_a_far_client_has_the_kernels_own(
     monkeypatch.setattr(near, "NEAR", -1)
     near.bound_send_buffer(accepted)
     assert size(accepted) == before
+
+
+def test_what_was_not_measured_is_not_near() -> None:
+    assert [near.is_short(microseconds) for microseconds in (0, 1, near.NEAR, near.NEAR + 1)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_machine_that_allows_less_keeps_its_own(accepted: socket.socket, set_buffer: Callable[[int], None]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from tests.support import etag_of, until
 from tests.unit.held_store import HeldStore
 
 from lightfast.cache.coherence import LinkState
+from lightfast.cache.entry import Entry
 from lightfast.cache.families import Families
 from lightfast.cache.memory import MemoryCache
 from lightfast.cache.missing import MissingIds
@@ -296,3 +298,10 @@ async def test_a_large_copy_moves_to_pages_of_its_own(store, tier):
     entry = tier.memory.peek("id")
     await until(lambda: isinstance(entry.content, memoryview))
     assert (await tier.find("id")).content == b"large" * 10_000
+
+
+async def test_a_copy_that_has_left_is_held_by_nobody(store, tier):
+    await put(store, b"large" * 10_000)
+    await tier.find("id")
+    tier.memory.remove("id")
+    assert not [it for it in gc.get_objects() if isinstance(it, Entry) and it.meta.id == "id"]

@@ -324,12 +324,14 @@ class TieredCache:
         entry = Entry(meta, content, fill.epoch, fill.begun)
         kept = self.memory.put(meta.id, entry, size)
         if kept and len(content) >= WORTHWHILE:
-            asyncio.get_running_loop().call_later(SETTLING, self._settle, entry)
+            asyncio.get_running_loop().call_later(SETTLING, self._settle, meta.id)
         return kept
 
-    def _settle(self, entry: Entry) -> None:
-        """Copying takes a large picture as long as receiving it, so whoever asked for it does not wait for that."""
-        if self.memory.peek(entry.meta.id) is entry:
+    def _settle(self, id: str) -> None:
+        """Copying takes a large picture as long as receiving it, so whoever asked for it does not wait for that. It is
+        looked up by its id: one that has left the cache meanwhile is not to be held for this."""
+        entry = self.memory.peek(id)
+        if entry is not None and isinstance(entry.content, bytes):
             entry.content = in_own_pages(entry.content)
 
     def _is_trusted(self, found: Found) -> bool:

@@ -135,19 +135,20 @@ class RedisStore:
             ("PTTL", key),
         ]
         place = self._places.take()
-        try:
-            read = partial(exchange_atomically, place=place)
-            kind, values, text, ttl = await self._servers.read(read, (key, commands))
-            expires = expiry(ttl, now)
-            if kind == b"none" or ttl == -2:
-                return None
-            if kind == b"hash":
-                return await decode_hash(id, value(values), expires)
-            if kind == b"string":
-                return await decode_string(id, value(text), expires)
+        read = partial(exchange_atomically, place=place)
+        kind, values, text, ttl = await self._servers.read(read, (key, commands))
+        expires = expiry(ttl, now)
+        if kind == b"none" or ttl == -2:
+            return None
+        if kind == b"hash":
+            image = await decode_hash(id, value(values), expires)
+        elif kind == b"string":
+            image = await decode_string(id, value(text), expires)
+        else:
             raise BrokenRecord(id, NO_RECORD)
-        finally:
-            self._places.give_back(place)
+        # Not of a read that was cancelled: a thread may still be decoding there.
+        self._places.give_back(place)
+        return image
 
     async def head(self, id: str) -> Meta | Image | None:
         key, now = self._prefix + id, self._clock()

@@ -46,7 +46,7 @@ class Place:
 
 
 class Places:
-    """Keeps one place that is not in use."""
+    """Keeps one place that is not in use, the largest."""
 
     def __init__(self) -> None:
         self._spare: Place | None = None
@@ -56,7 +56,8 @@ class Places:
         return place or Place()
 
     def give_back(self, place: Place) -> None:
-        if len(place.buffer) <= MAX_KEPT:
+        kept = 0 if self._spare is None else len(self._spare.buffer)
+        if kept < len(place.buffer) <= MAX_KEPT:
             self._spare = place
 
 

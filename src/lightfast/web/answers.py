@@ -15,7 +15,7 @@ from lightfast.cache.memory import MemoryCache, Slot
 from lightfast.http.dates import format_http_date
 from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
-from lightfast.web.plain import Choice, HeaderBlocks
+from lightfast.web.plain import Choice, HeaderBlocks, Plain
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000
@@ -91,6 +91,9 @@ class Shortcut:
     method: str
     target: bytes
 
+    def holds(self, now: float) -> bool:
+        return now < self.until and self.epoch == self.link.trusted_epoch and self.slot.value is not None
+
 
 class HotAnswers:
     """One for each server (a uvicorn ``Config``): what it answers without asking its application."""
@@ -104,6 +107,8 @@ class HotAnswers:
         self.blocks = HeaderBlocks()
         self.shortcuts: dict[bytes, Shortcut] = {}
         """By all the bytes of a request."""
+        self._alike: dict[tuple[bytes, Plain], Shortcut] = {}
+        """By the request line, as far as its target, and what the header block says."""
         self._seen: set[int] = set()
         self._choices: dict[Choice, Choice] = {}
         self.second = self.next_second = 0
@@ -155,6 +160,17 @@ class HotAnswers:
         self.places.clear()
         self._choices.clear()
         self.shortcuts.clear()
+        self._alike.clear()
+
+    def recall(self, line: bytes, plain: Plain, now: float) -> Shortcut | None:
+        """The answer to a request that differs from an earlier one only in what means nothing to it."""
+        shortcut = self._alike.get((line, plain))
+        return shortcut if shortcut is not None and shortcut.holds(now) else None
+
+    def remember_alike(self, line: bytes, plain: Plain, shortcut: Shortcut) -> None:
+        if len(self._alike) >= MAX_SHORTCUTS:
+            self._alike.clear()
+        self._alike[line, plain] = shortcut
 
     def remember(self, request: bytes, shortcut: Shortcut) -> None:
         """Answer ``request`` by ``shortcut`` if it comes for the second time: one with an id of its own never does."""

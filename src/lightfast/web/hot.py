@@ -69,6 +69,7 @@ class HotProtocol(Protocol):
             with suppress(OSError):  # no descriptor is left: the transport serves, too
                 self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
                 self._socket.setblocking(False)
+            if self._socket is not None:
                 bound_send_buffer(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -116,7 +117,7 @@ class HotProtocol(Protocol):
         if self._is_free:
             now = time()
             shortcut = self._shortcuts.get(data)
-            if (
+            if (  # not shortcut.holds(now), without a call
                 shortcut is None
                 or now >= shortcut.until
                 or shortcut.epoch != shortcut.link.trusted_epoch
@@ -243,26 +244,25 @@ class HotProtocol(Protocol):
         place = answers.places.get(target)
         if place is None or len(data) > MAX_HEAD or not (method == "GET" or data[:5] == HEAD):
             return None
-        key: str | None = place.key
-        plain = None
-        if place.choices is not None:
-            plain = answers.blocks.read(data[end + LINE_END :])
-            key = place.choices.get(plain.choice) if plain is not None else None
+        plain = answers.blocks.read(data[end + LINE_END :])
+        if plain is None:
+            return None
+        line = data[:end]
+        shortcut = answers.recall(line, plain, now)
+        if shortcut is not None:
+            return shortcut
+        key = place.key if place.choices is None else place.choices.get(plain.choice)
         slot = place.memory.slot(key) if key is not None else None
         entry = slot.value if slot is not None else None
         if slot is None or entry is None or entry.epoch != place.link.trusted_epoch:
             return None
         prepared = entry.prepared.get(target)
-        if prepared is None or now >= prepared.until:
-            return None
-        if plain is None:
-            plain = answers.blocks.read(data[end + LINE_END :])
-        if plain is None or (plain.has_origin and prepared.names_origin):
+        if prepared is None or now >= prepared.until or (plain.has_origin and prepared.names_origin):
             return None
         if not answers.second <= now < answers.next_second:
             answers.begin_second(now, self.server_state.default_headers)
         unchanged = plain.unless is not None and (prepared.etag in plain.unless or plain.unless_any)
-        return Shortcut(
+        shortcut = Shortcut(
             until=min(prepared.until, answers.next_second),
             slot=slot,
             link=place.link,
@@ -274,6 +274,8 @@ class HotProtocol(Protocol):
             method=method,
             target=target,
         )
+        answers.remember_alike(line, plain, shortcut)
+        return shortcut
 
     def _is_idle(self) -> bool:
         """Whether nothing is under way on this connection, and the client takes what it is sent."""

@@ -20,7 +20,7 @@ BUFFER = 512 * 1024
 
 _SIZE_OF_TCP_INFO = 72
 _ROUND_TRIP = slice(68, 72)
-"""``tcpi_rtt`` in ``struct tcp_info`` (<linux/tcp.h>), a native unsigned integer."""
+"""``tcpi_rtt`` in ``struct tcp_info`` (<linux/tcp.h>), a native unsigned integer; 0 where it was not measured."""
 
 
 def bound_send_buffer(connection: socket.socket) -> None:
@@ -33,7 +33,11 @@ def bound_send_buffer(connection: socket.socket) -> None:
 
 def _is_near(connection: socket.socket) -> bool:
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE_OF_TCP_INFO)
-    return int.from_bytes(information[_ROUND_TRIP], sys.byteorder) <= NEAR
+    return is_short(int.from_bytes(information[_ROUND_TRIP], sys.byteorder))
+
+
+def is_short(round_trip: int) -> bool:
+    return 0 < round_trip <= NEAR
 
 
 @cache
