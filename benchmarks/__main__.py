@@ -26,6 +26,7 @@ PARTS = {
     "coherence": "from a foreign write to the first fresh answer",
     "variants": "thumbnails, against IPX and Thumbor",
 }
+ROUNDS = 7
 RESULTS = Path(__file__).parent / "results"
 DRAFTS = Path(__file__).parent / "quick"
 
@@ -80,12 +81,16 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parts = "; ".join(f"{name}: {what}" for name, what in PARTS.items())
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*PARTS, []], help=f"{parts}. None: all.")
-    parser.add_argument("--rounds", type=int, help="rounds in which the servers take turns (7)")
+    parser.add_argument(
+        "--rounds", type=int, help=f"rounds in which the servers take turns ({ROUNDS} or more; throughput and variants)"
+    )
     parser.add_argument("--seconds", type=int, help="seconds of each run of the load generator (2)")
     parser.add_argument("--quick", action="store_true", help="only see that all works; results go to quick/")
     parser.add_argument("--render", action="store_true", help="only render tables and plots from the results there are")
     arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (2 if arguments.quick else 7)
+    if not arguments.quick and arguments.rounds is not None and arguments.rounds < ROUNDS:
+        parser.error(f"--rounds: {ROUNDS} at least, for medians that mean something; --quick takes fewer")
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else ROUNDS)
     arguments.seconds = arguments.seconds or (1 if arguments.quick else 2)
     return arguments
 

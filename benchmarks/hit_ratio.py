@@ -95,7 +95,7 @@ def run(plan: Plan, advance: Advance) -> Result:
         "what": "share of requests and of bytes that are answered from memory",
         "requests": count,
         "pictures": traces.PICTURES,
-        "median_size": traces.MEDIAN_SIZE,
+        "sizes": {f"{share:.0%}": size for share, size in traces.SIZES.items()},
         "traces": found,
     }
 

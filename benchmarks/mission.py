@@ -32,7 +32,7 @@ CONCEPTS = 3
 AT_ONCE = 32
 MOMENT = 0.05
 """Seconds between storing a record and the first request for it."""
-BEFORE = 20
+BEFORE = 14
 """Records that are in the store when a server starts; they fit into half of its memory."""
 START = 2.0
 """Seconds between the start of a server and the first request."""

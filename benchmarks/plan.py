@@ -70,6 +70,8 @@ def machine() -> Result:
         "cores": len(CORES),
         "memory_gib": round(memory / 2**20, 1),
         "virtual": any(" hypervisor" in line for line in _lines("/proc/cpuinfo") if line.startswith("flags")),
+        "send_buffer_bytes": int("".join(_lines("/proc/sys/net/core/wmem_max")) or 0),
+        "congestion_control": "".join(_lines("/proc/sys/net/ipv4/tcp_congestion_control")),
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},

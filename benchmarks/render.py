@@ -49,7 +49,8 @@ def _machine(results: Mapping[str, Result]) -> Iterator[str]:
         libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
         yield (
             f"The {kind}: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, "
-            f"{machine['kernel']}, Python {machine['python']}; {libraries}.\n"
+            f"{machine['kernel']} (TCP with {machine['congestion_control']}, net.core.wmem_max "
+            f"{machine['send_buffer_bytes']:,}), Python {machine['python']}; {libraries}.\n"
         )
 
 
@@ -58,8 +59,8 @@ def _promises(results: Mapping[str, Result]) -> Iterator[str]:
     if found:
         yield "## What was promised\n"
         yield (
-            "What is promised of requests is promised of their number. From 46 KB on the load generator is at its limit "
-            "before the server is; how the processor's time per request compares stands beside it.\n"
+            "What is promised of requests is promised of their number. Beside it stands how the processor's time per "
+            "request compares, which the load generator does not limit (for handlers without that of their Valkey).\n"
         )
         rows = [[one.what, one.figure, one.target, "yes" if one.met else "**no**", one.by_cpu] for one in found]
         yield table(["Lightfast against", "figure", "target", "met", "by CPU per request"], rows)
@@ -138,9 +139,12 @@ def _stampede(result: Result) -> Iterator[str]:
 def _hit_ratio(result: Result) -> Iterator[str]:
     yield "## Hit ratio\n"
     yield "![Share of requests answered from memory](plots/hit_ratio.svg)\n"
+    sizes = {share: f"{size // 1000:,} KB" for share, size in result["sizes"].items()}
     yield (
-        f"{result['requests']:,} requests, log-normal sizes with a median of {result['median_size'] // 1000} KB; share "
-        "of requests (share of bytes) answered from memory. Belady knows the future.\n"
+        f"{result['requests']:,} requests; sizes are drawn from those of images on the web as the [Web Almanac of 2024]"
+        f"(https://almanac.httparchive.org/en/2024/media#byte-sizes) has them, with a median of {sizes['50%']}, a 90th "
+        f"percentile of {sizes['90%']} and at most {sizes['100%']}. Share of requests (share of bytes) answered from "
+        "memory. Belady knows the future.\n"
     )
     policies = list(next(iter(next(iter(result["traces"].values())).values())))
     rows = [
