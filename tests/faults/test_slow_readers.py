@@ -6,9 +6,10 @@ import asyncio
 import importlib.util
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,60 @@ def test_a_client_that_reads_a_byte_at_a_time_delays_nobody(start: Start) -> Non
         for _ in range(20):
             assert len(connection.recv(1)) == 1
             others_are_served(server)
+
+
+@contextmanager
+def sipping(connections: list[socket.socket], sips: list[int]) -> Iterator[list[bytearray]]:
+    """Meanwhile a thread takes at most ``sips`` bytes at a time from each of the ``connections``, in turn."""
+    taken = [bytearray() for _ in connections]
+    enough = threading.Event()
+
+    def sip() -> None:
+        while not enough.wait(0.01):
+            for connection, size, so_far in zip(connections, sips, taken, strict=True):
+                try:
+                    so_far += connection.recv(size, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    continue
+
+    thread = threading.Thread(target=sip, name="sipping")
+    thread.start()
+    try:
+        yield taken
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_a_thousand_clients_that_take_a_few_bytes_at_a_time_delay_nobody_and_hold_no_copies(start: Start) -> None:
+    server = start()
+    with server.client() as client:
+        whole = {id: client.get(f"/images/{id}").content for id in ("large", "small")}
+    sips = [4096 if number % 100 == 0 else 1 + number % 4 for number in range(1000)]
+    idle = server.resident_bytes()
+    with ExitStack() as stack:
+        connections = [stack.enter_context(closing(connect(server))) for _ in sips]
+        for connection in connections:
+            connection.sendall(REQUEST % b"large")
+        with sipping(connections, sips) as taken, server.client() as client:
+            until = time.monotonic() + 4
+            while time.monotonic() < until or not all(taken):
+                assert time.monotonic() < until + PATIENCE
+                for id, content in whole.items():
+                    before = time.monotonic()
+                    assert client.get(f"/images/{id}").content == content
+                    assert time.monotonic() - before < PROMPT
+                # As where nobody reads: what each takes is its connection; the picture is there once, for all of them.
+                assert server.resident_bytes() - idle < 60 * MIB
+        # Nothing got lost or mixed up on the way to those who are nearly through, and to one who has just begun.
+        for number in (0, 1, 500, 999):
+            so_far = taken[number]
+            while not so_far.endswith(whole["large"]):
+                arrived = connections[number].recv(65536)
+                assert arrived
+                so_far += arrived
+            assert so_far.partition(b"\r\n\r\n")[2] == whole["large"]
+    others_are_served(server)
 
 
 @pytest.mark.parametrize("id", [b"small", b"large", b"missing"])
