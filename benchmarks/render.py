@@ -144,7 +144,7 @@ def _hit_ratio(result: Result) -> Iterator[str]:
         f"{result['requests']:,} requests; sizes are drawn from those of images on the web as the [Web Almanac of 2024]"
         f"(https://almanac.httparchive.org/en/2024/media#byte-sizes) has them, with a median of {sizes['50%']}, a 90th "
         f"percentile of {sizes['90%']} and at most {sizes['100%']}. Share of requests (share of bytes) answered from "
-        "memory. Belady knows the future.\n"
+        "memory. Belady knows the future but not the sizes: who refuses large pictures can answer more requests.\n"
     )
     policies = list(next(iter(next(iter(result["traces"].values())).values())))
     rows = [

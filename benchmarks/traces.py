@@ -30,9 +30,10 @@ SIZES = {0.10: 252, 0.25: 2_000, 0.50: 12_000, 0.75: 56_000, 0.90: 177_000, 1.00
 """Bytes of an image on the web that is larger than such a share of all.
 
 Stefan Judis, Eric Portis: "Media", in: The 2024 Web Almanac, HTTP Archive, section "Byte sizes",
-doi:10.5281/zenodo.14552631; mobile pages. Two entries are not in its figure of all images. For the 10th percentile it
-prints 0 KB, and the edition of 2021 the 252 bytes. Nothing is published above the 90th; the table ends at the 90th
-percentile of the largest image of each page, so that the largest images of the web are missing.
+doi:10.5281/zenodo.14552631; mobile pages, images wider and higher than a pixel. Two entries are not in its figure of
+all images. For the 10th percentile it prints 0 KB, and the edition of 2021 the 252 bytes. It has nothing above the
+90th; the table ends at the 90th percentile of the largest image of each page, so that the largest images of the web
+are missing.
 """
 
 
