@@ -42,7 +42,7 @@ def start(start_lightfast: Start, picture: Paint) -> Iterator[Callable[..., tupl
     opened: list[HTTPConnection] = []
 
     def start(**settings: str) -> tuple[Any, Asking]:
-        server = start_lightfast(**settings)
+        server = start_lightfast(store="memory://", **settings)
         opened.append(HTTPConnection("127.0.0.1", server.port, timeout=20))
         with server.client() as client:
             assert client.put("/images/a", content=picture()).status_code == 201
