@@ -97,3 +97,22 @@ def test_an_upgrade_after_a_hit_leaves_the_connection_to_the_other_protocol(
         connection.sendall(HIT)
         assert answer.read(len(HIT)) == HIT
     wait_until(lambda: process.num_fds() == descriptors)
+
+
+def test_an_upgrade_behind_a_request_whose_answer_is_under_way_is_ignored(
+    start_script: StartScript, picture: Paint
+) -> None:
+    server = start_script(ECHO)
+    content = picture(200, 150)
+    with server.client() as client:
+        assert client.put("/images/a", content=content).status_code == 201
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 20) as connection,
+        connection.makefile("rb") as answer,
+    ):
+        connection.sendall(HIT + UPGRADE + HIT)
+        for _ in range(3):
+            assert head_of(answer).startswith(b"HTTP/1.1 200 ")
+            assert answer.read(len(content)) == content
+        connection.sendall(UPGRADE)
+        assert head_of(answer).startswith(b"HTTP/1.1 101 ")

@@ -139,6 +139,11 @@ class Protocol(HttpToolsProtocol):
         if self._undelivered > MAX_UNDELIVERED and not self.transport.is_closing():
             self._refuse(431, f"The head of a request is at most {MAX_UNDELIVERED} bytes long.")
 
+    def _should_upgrade(self) -> bool:
+        # RFC 9110 §7.8: an Upgrade may be ignored. While an answer is under way it must be: that would come after the
+        # other protocol's first words, in the middle of them.
+        return super()._should_upgrade() and (self.cycle is None or self.cycle.response_complete)
+
     def _announces_body(self) -> bool:
         return any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
