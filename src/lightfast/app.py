@@ -38,6 +38,7 @@ from lightfast.watching import sightings
 from lightfast.web.answering import Answering, checked_id
 from lightfast.web.body import Uploads
 from lightfast.web.cors import CorsPolicy
+from lightfast.web.hit_log import SHARE
 from lightfast.web.image_metrics import image_samples, render_samples
 from lightfast.web.metrics import Sample
 from lightfast.web.placeholders import ReadingPlaceholders
@@ -92,15 +93,15 @@ class Lightfast:
     async def lifespan(self, app: Any = None) -> AsyncIterator[dict[str, object]]:
         """Open for as long as ``app`` runs. Raises ``SettingsError`` where the store can't be opened.
 
-        Gives the lifespan state by which ``HotProtocol`` keeps to the time-outs of the settings. An app with a lifespan
-        of its own passes it on: ``async with images.lifespan(app) as state: yield state``.
+        Gives the lifespan state by which ``HotProtocol`` keeps to the settings: time-outs, the share of logged hits. An
+        app with a lifespan of its own passes it on: ``async with images.lifespan(app) as state: yield state``.
         """
         settings = self.settings
         self._path_prefix = self._find_prefix(app)
         await self.open()
         try:
             times = settings.keep_alive, settings.head_timeout, settings.send_timeout
-            yield {LIMITS: ConnectionLimits(*times, settings.max_undelivered)}
+            yield {LIMITS: ConnectionLimits(*times, settings.max_undelivered), SHARE: settings.log_hits}
         finally:
             await self.close()
 

@@ -106,3 +106,30 @@ def test_the_lines_of_hits_do_not_wait_for_another_request(start: Callable[..., 
     server, asking = start()
     assert asking.ask("/images/a")
     wait_until(lambda: len(logged(server)) == len(asking.answered))
+
+
+APP = """
+import sys, uvicorn
+from fastapi import FastAPI
+from lightfast import Lightfast
+
+images = Lightfast("memory://", log_hits={share})
+app = FastAPI(lifespan=images.lifespan)
+app.include_router(images.router)
+uvicorn.run(app, port=int(sys.argv[1]), http="lightfast.web.hot:HotProtocol", access_log={access_log})
+"""
+
+
+@pytest.mark.parametrize(("share", "access_log"), [(1, True), (0.5, True), (0, True), (1, False)])
+def test_uvicorns_log_has_the_hits_in_any_app(
+    start_script: Start, picture: Paint, share: float, access_log: bool
+) -> None:
+    server = start_script(APP.format(share=share, access_log=access_log))
+    with server.client() as client:
+        assert client.put("/images/a", content=picture()).status_code == 201
+        hot = [client.get("/images/a").headers["server-timing"] == "hot" for _ in range(HITS)]
+    server.stop()
+    lines = [line for line in server.log.read_text().splitlines() if '"GET /images/a HTTP/1.1" 200' in line]
+    assert sum(hot) > HITS / 2
+    assert len(lines) == (hot.count(False) + int(sum(hot) * share) if access_log else 0)
+    assert all(line.startswith("INFO:     127.0.0.1:") for line in lines)

@@ -13,7 +13,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import LOGGING_CONFIG
 
-from lightfast.web.hit_log import HitLog
+from lightfast.web.hit_log import HitLog, to_standard_error
 
 
 class AccessLog:
@@ -22,7 +22,7 @@ class AccessLog:
     def __init__(self, app: ASGIApp, log_format: Literal["console", "json"], share_of_hits: float) -> None:
         self._app = app
         self._log = access_logger(log_format)
-        self._hits = HitLog(log_format, share_of_hits)
+        self._hits = HitLog(to_standard_error(log_format), share_of_hits)
         self._path = _decoded if log_format == "json" else _as_sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +36,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         if "lightfast.hot" in scope:
-            scope["lightfast.hot"].log_hit = self._hits.add
+            scope["lightfast.hot"].hit_log = self._hits
         started = time.perf_counter()
         status, sent, cache = 0, 0, ""
 

@@ -15,6 +15,7 @@ from lightfast.cache.memory import MemoryCache, Slot
 from lightfast.http.dates import format_http_date
 from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
+from lightfast.web.hit_log import HitLog
 from lightfast.web.plain import Choice, HeaderBlocks, Plain
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
@@ -34,9 +35,6 @@ MAX_DIFFERENT_CHOICES = 1_000
 MAX_SHORTCUTS = 1_000
 MAX_SEEN = 10_000
 """Requests that were answered once, of which nothing but a hash is kept."""
-
-LogHit = Callable[[float, str, bytes, int, int, object], None]
-"""Time, method, target, status, bytes and client of an answer from memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class HotAnswers:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.places: dict[bytes, Place] = {}
-        self.log_hit: LogHit | None = None
+        self.hit_log: HitLog | None = None
         self.upkeep = Upkeep(limits)
         self.draining = False
         """Whether the server ends: each connection is told so with its next answer, which takes the full path."""

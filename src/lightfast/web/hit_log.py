@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,17 +19,20 @@ FLUSH_INTERVAL = 0.5
 BATCH = 500
 """Lines that wait at most."""
 
+SHARE = "lightfast.log_hits"
+"""Where an application's lifespan state may say which share of the hits is logged."""
+
 Hit = tuple[float, str, bytes, int, int, object]
+"""Time, method, target, status, bytes and client."""
+
+Write = Callable[[Sequence[Hit]], None]
 
 
 class HitLog:
-    """Writes every ``1 / share``-th hit that it is told of, in the form of the access log's other lines less ``ms``.
+    """Has every ``1 / share``-th hit that it is told of written."""
 
-    A hit takes some microseconds, and nobody takes its time: a reader who sums up ``ms`` sees the other answers only.
-    """
-
-    def __init__(self, log_format: Literal["console", "json"], share: float) -> None:
-        self._line = _as_json if log_format == "json" else _as_text
+    def __init__(self, write: Write, share: float) -> None:
+        self._write = write
         self._share = share
         self._due = 0.0
         self._hits: list[Hit] = []
@@ -45,8 +50,33 @@ class HitLog:
 
     def flush(self) -> None:
         hits, self._hits = self._hits, []
+        if hits:
+            self._write(hits)
+
+
+def to_standard_error(log_format: Literal["console", "json"]) -> Write:
+    """In the form of the access log's other lines less ``ms``.
+
+    A hit takes some microseconds, and nobody takes its time: a reader who sums up ``ms`` sees the other answers only.
+    """
+    as_line = _as_json if log_format == "json" else _as_text
+
+    def write(hits: Sequence[Hit]) -> None:
         with suppress(OSError, ValueError):  # who read the log has gone; those who are served need not know
-            sys.stderr.write("".join(map(self._line, hits)))
+            sys.stderr.write("".join(map(as_line, hits)))
+
+    return write
+
+
+def to_uvicorns_log(logger: logging.Logger) -> Write:
+    """As uvicorn logs the requests that it hands to the application."""
+
+    def write(hits: Sequence[Hit]) -> None:
+        for _, method, target, status, _, client in hits:
+            address = f"{client[0]}:{client[1]}" if isinstance(client, tuple) else ""
+            logger.info('%s - "%s %s HTTP/%s" %d', address, method, target.decode("ascii"), "1.1", status)
+
+    return write
 
 
 def _as_json(hit: Hit) -> str:

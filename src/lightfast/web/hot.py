@@ -24,6 +24,7 @@ from typing import Any
 from lightfast.cache.pages import WORTHWHILE
 from lightfast.model import Content
 from lightfast.web.answers import Shortcut, answers_of
+from lightfast.web.hit_log import SHARE, HitLog, to_uvicorns_log
 from lightfast.web.near import bound_send_buffer
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
@@ -63,6 +64,8 @@ class HotProtocol(Protocol):
         super().connection_made(transport)
         self._since = self.loop.time()
         self._answers.upkeep.add(self, self.app_state)
+        if self.access_log and self._answers.hit_log is None:
+            self._answers.hit_log = HitLog(to_uvicorns_log(self.access_logger), self.app_state.get(SHARE, 1.0))
         if self.scheme == "http":
             # A descriptor of our own for the same socket: the transport's object does not let anybody send.
             raw = transport.get_extra_info("socket")
@@ -231,8 +234,8 @@ class HotProtocol(Protocol):
             reads.unchanged_hits += 1
         self.server_state.total_requests += 1
         self._hits += 1
-        if self._answers.log_hit is not None:
-            self._answers.log_hit(now, shortcut.method, shortcut.target, shortcut.status, sent, self.client)
+        if self._answers.hit_log is not None:
+            self._answers.hit_log.add(now, shortcut.method, shortcut.target, shortcut.status, sent, self.client)
 
     def _find(self, data: bytes, now: float) -> Shortcut | None:
         """The answer to ``data``, if it is one plain request whose image is in memory and trusted."""
@@ -290,6 +293,8 @@ class HotProtocol(Protocol):
         """Let go of the connection: it is lost, or another protocol's."""
         self._held = b""
         self._answers.upkeep.discard(self)
+        if self._answers.hit_log is not None:
+            self._answers.hit_log.flush()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
