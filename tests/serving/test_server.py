@@ -169,3 +169,22 @@ def test_an_error_nobody_foresaw_is_a_problem_that_tells_nothing(start_script):
     (logged,) = [line for line in lines if line.get("path") == "/broken"]
     assert logged["status"] == 500
     assert any("ZeroDivisionError" in line.get("exception", "") for line in lines)
+
+
+def test_an_upgrade_in_vain_that_comes_while_the_server_ends_leaves_the_body_a_body(start_lightfast, picture):
+    server = start_lightfast(store="memory://", log="off")
+    content = picture()
+
+    def listens():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1):
+            return True
+        return False
+
+    with socket.create_connection(("127.0.0.1", server.port), 20) as upload:
+        upload.sendall(b"PUT /images/a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Le")
+        with server.client() as client:
+            client.get("/healthz")  # the head's beginning has been read
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not listens())
+        upload.sendall(b"ngth: %d\r\n\r\n" % len(content) + content)
+        assert upload.recv(65536).startswith(b"HTTP/1.1 201 ")

@@ -95,7 +95,7 @@ class HotProtocol(Protocol):
         self.scope["lightfast.target"] = self.url  # type: ignore[typeddict-unknown-key]
         self.scope["lightfast.sending"] = self._sending  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
-        if self._answers.draining:
+        if self._answers.draining and self.cycle is not None:  # no cycle begins where an upgrade is asked for
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
