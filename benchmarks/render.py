@@ -97,7 +97,8 @@ def _mission(result: Result) -> Iterator[str]:
 
 def _throughput(result: Result) -> Iterator[str]:
     yield "## Pictures that are in memory\n"
-    yield "![Requests per second, nginx = 1](plots/throughput.svg)\n"
+    if "nginx" not in result.get("missing", {}):
+        yield "![Requests per second, nginx = 1](plots/throughput.svg)\n"
     yield (
         f"wrk, {result['connections']} connections, Chrome's headers for a picture, {result['rounds']} rounds of "
         f"{result['seconds']} s. A store runs on the core of its server.\n"
