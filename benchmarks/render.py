@@ -80,11 +80,11 @@ def _mission(result: Result) -> Iterator[str]:
     )
     names = list(result["rows"]["first"])
     rows = [
-        [title, *(median(result["rows"][row][name]) for name in names)]
+        [title, *(median(found[name]) for name in names), _share(found["lightfast"], found["naive"])]
         for row, title in ROWS.items()
-        if row in result["rows"]
+        if (found := result["rows"].get(row))
     ]
-    yield table(["ms", *(TITLES[name] for name in names)], rows)
+    yield table(["ms", *(TITLES[name] for name in names), "Lightfast takes of naive"], rows)
     browser = result["browser"]
     if browser:
         counts = ", ".join(map(str, browser["requests_by_view"]))
@@ -93,6 +93,11 @@ def _mission(result: Result) -> Iterator[str]:
             f"three times: {counts} requests for pictures.\n"
         )
     yield from _missing(result)
+
+
+def _share(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
+    """How much of the time of another Lightfast takes."""
+    return f"{ours['median'] / theirs['median']:.2f} ×"
 
 
 def _throughput(result: Result) -> Iterator[str]:
@@ -109,9 +114,8 @@ def _throughput(result: Result) -> Iterator[str]:
         ours = found["contestants"]["lightfast"]["rate"]["median"]
         rows = []
         for name, one in found["contestants"].items():
-            figures = [median(one["rate"]), number(one["p50"]["median"]), number(one["p99"]["median"])]
-            ratio = f"{ours / one['rate']['median']:.2f} ×"
-            rows.append([TITLES[name], *figures, number(one["cpu"]["median"]), ratio])
+            figures = [median(one[figure]) for figure in ("rate", "p50", "p99", "cpu")]
+            rows.append([TITLES[name], *figures, f"{ours / one['rate']['median']:.2f} ×"])
         yield table(["", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", "Lightfast is"], rows)
     yield from _missing(result)
 
@@ -120,8 +124,11 @@ def _cold(result: Result) -> Iterator[str]:
     yield "## The first request, read from the store\n"
     yield "Milliseconds, one connection, Lightfast with `--no-warm`.\n"
     names = list(next(iter(result["sizes"].values()))["contestants"])
-    rows = [[size, *(median(found["contestants"][name]) for name in names)] for size, found in result["sizes"].items()]
-    yield table(["ms", *(TITLES[name] for name in names)], rows)
+    rows = [
+        [size, *(median(found[name]) for name in names), _share(found["legacy"], found["naive"])]
+        for size, found in ((size, one["contestants"]) for size, one in result["sizes"].items())
+    ]
+    yield table(["ms", *(TITLES[name] for name in names), "the same JSON takes of naive"], rows)
 
 
 def _stampede(result: Result) -> Iterator[str]:
@@ -130,11 +137,17 @@ def _stampede(result: Result) -> Iterator[str]:
         f"{result['clients']:,} clients ask for one cold PNG of 1 MB at once. The handlers were given as many Redis "
         "connections, and no time-out; with what their client has by default most of the requests fail.\n"
     )
+    ours = result["contestants"]["lightfast"]["last_byte_seconds"]
     rows = [
-        [TITLES[name], median(found["last_byte_seconds"]), f"{found['store_reads']['median']:,.0f}"]
+        [
+            TITLES[name],
+            median(found["last_byte_seconds"]),
+            f"{found['store_reads']['median']:,.0f}",
+            _share(ours, found["last_byte_seconds"]),
+        ]
         for name, found in result["contestants"].items()
     ]
-    yield table(["", "last byte, s", "reads of the store"], rows)
+    yield table(["", "last byte, s", "reads of the store", "Lightfast takes"], rows)
 
 
 def _hit_ratio(result: Result) -> Iterator[str]:
