@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 from redis.crc import key_slot
@@ -107,13 +108,15 @@ async def test_a_link_that_is_cut_delayed_and_swallowed(breakable, proxy, record
 async def test_a_paused_store(breakable, record, history_seconds):
     recorder, chance = record(breakable.url, breakable.port, seed=4), random.Random(4)
 
-    async def pause():
+    async def pause(shortest):
         async with recorder.fault("pause"):
             breakable.pause()
-            await asyncio.sleep(chance.uniform(0.1, 2.0))
+            await asyncio.sleep(chance.uniform(shortest, 2.0))
             breakable.resume()
 
-    await recorder.run(history_seconds, lambda: one_after_the_other(history_seconds, chance, pause))
+    # A short pause may go unnoticed. Servers know within a second that the store is away, so a long one is felt.
+    long, any_length = partial(pause, 1.5), partial(pause, 0.1)
+    await recorder.run(history_seconds, lambda: one_after_the_other(history_seconds, chance, long, any_length))
     check(recorder, REDIS, history_seconds)
     check_it_was_felt(recorder)
 
