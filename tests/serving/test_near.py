@@ -1,4 +1,4 @@
-"""Clients that are near get a bounded send buffer, all others what the kernel gives them."""
+"""Clients that are near get a bounded send buffer and are not paced, all others what the kernel gives them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def set_buffer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None
     def to(size: int) -> None:
         monkeypatch.setattr(near, "BUFFER", size)
         monkeypatch.setattr(near, "NEAR", 10**9)  # a machine may be asleep during a handshake
-        near._allowed.cache_clear()
+        near._is_allowed.cache_clear()
 
     yield to
-    near._allowed.cache_clear()
+    near._is_allowed.cache_clear()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def size(connection: socket.socket) -> int:
 
 def test_a_near_client_has_a_bounded_buffer(accepted: socket.socket, set_buffer: Callable[[int], None]) -> None:
     set_buffer(SMALL)
-    near.bound_send_buffer(accepted)
+    near.suit_near_client(accepted)
     assert size(accepted) == 2 * SMALL
 
 
@@ -55,7 +55,7 @@ def test_a_far_client_has_the_kernels_own(
     before = size(accepted)
     set_buffer(SMALL)
     monkeypatch.setattr(near, "NEAR", -1)
-    near.bound_send_buffer(accepted)
+    near.suit_near_client(accepted)
     assert size(accepted) == before
 
 
@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_not_near() -> None:
 def test_a_machine_that_allows_less_keeps_its_own(accepted: socket.socket, set_buffer: Callable[[int], None]) -> None:
     before = size(accepted)
     set_buffer(2**30 - 1)
-    near.bound_send_buffer(accepted)
+    near.suit_near_client(accepted)
     assert size(accepted) == before
 
 
@@ -80,8 +80,31 @@ def test_sockets_without_round_trips_are_left_alone(set_buffer: Callable[[int], 
     one, other = socket.socketpair()
     with closing(one), closing(other):
         before = size(one)
-        near.bound_send_buffer(one)
+        near.suit_near_client(one)
         assert size(one) == before
+
+
+def control(connection: socket.socket) -> bytes:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+
+
+@pytest.mark.parametrize(("nearest", "found"), [(10**9, near.UNPACED), (-1, None)])
+def test_a_near_client_is_not_paced(
+    accepted: socket.socket, monkeypatch: pytest.MonkeyPatch, nearest: int, found: bytes | None
+) -> None:
+    before = control(accepted)
+    monkeypatch.setattr(near, "NEAR", nearest)
+    monkeypatch.setattr(near, "PACED", before)  # a machine need not have BBR
+    near.suit_near_client(accepted)
+    assert control(accepted) == (found or before)
+
+
+def test_what_does_not_pace_stays(accepted: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = control(accepted)
+    monkeypatch.setattr(near, "NEAR", 10**9)
+    monkeypatch.setattr(near, "PACED", b"another")
+    near.suit_near_client(accepted)
+    assert control(accepted) == before
 
 
 def sizes_towards(peer: Any) -> set[int]:

@@ -17,6 +17,7 @@ from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
 from lightfast.web.hit_log import HitLog
 from lightfast.web.plain import Choice, HeaderBlocks, Plain
+from lightfast.web.popular import PopularAnswers
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000
@@ -108,6 +109,7 @@ class HotAnswers:
         self._alike: dict[tuple[bytes, Plain], Shortcut] = {}
         """By the request line, as far as its target, and what the header block says."""
         self._seen: set[int] = set()
+        self.popular = PopularAnswers()
         self._choices: dict[Choice, Choice] = {}
         self.second = self.next_second = 0
         self.ok = self.not_modified = b""

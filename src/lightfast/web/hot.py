@@ -25,7 +25,7 @@ from lightfast.cache.pages import WORTHWHILE
 from lightfast.model import Content
 from lightfast.web.answers import Shortcut, answers_of
 from lightfast.web.hit_log import SHARE, HitLog, to_uvicorns_log
-from lightfast.web.near import bound_send_buffer
+from lightfast.web.near import suit_near_client
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
 
@@ -73,7 +73,7 @@ class HotProtocol(Protocol):
                 self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
                 self._socket.setblocking(False)
             if self._socket is not None:
-                bound_send_buffer(self._socket)
+                suit_near_client(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -312,8 +312,9 @@ class HotProtocol(Protocol):
             # What is sent past the transport would overtake what waits in it.
             self.transport.writelines((head, content))
             return
+        file = self._answers.popular.file(head, content)
         try:
-            sent = self._socket.sendmsg((head, content))
+            sent = self._socket.sendmsg((head, content)) if file is None else file.send(self._socket)
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -1,0 +1,105 @@
+"""Answers in files of memory: what they send, how many there are, and that they go."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.support import open_memory_files, until
+
+from lightfast.web import popular
+from lightfast.web.popular import OFTEN, PART, MemoryFile, PopularAnswers
+
+CONTENT = bytes(range(256)) * 100
+
+
+def make_popular(answers: PopularAnswers, head: bytes, content: bytes = CONTENT) -> MemoryFile | None:
+    for _ in range(OFTEN):
+        assert answers.file(head, content) is None
+    return answers.file(head, content)
+
+
+def sent(file: MemoryFile) -> bytes:
+    one, other = socket.socketpair()
+    with one, other:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * PART)
+        count = file.send(one)
+        received = b""
+        while len(received) < count:
+            received += other.recv(count)
+        return received
+
+
+async def test_an_answer_gets_its_file_once_it_was_sent_often() -> None:
+    answers = PopularAnswers()
+    file = make_popular(answers, b"head")
+    assert file is not None
+    assert answers.file(b"head", CONTENT) is file
+    assert sent(file) == b"head" + CONTENT
+    assert answers.file(b"another head", CONTENT) is None
+
+
+async def test_of_a_large_answer_a_file_has_the_beginning() -> None:
+    large = bytes(2 * PART)
+    file = make_popular(PopularAnswers(), b"head", large)
+    assert file is not None
+    assert file.length == PART
+
+
+async def test_files_go_when_the_second_ends() -> None:
+    before, answers = open_memory_files(), PopularAnswers()
+    make_popular(answers, b"head")
+    await until(lambda: open_memory_files() <= before)
+    assert make_popular(answers, b"head") is not None  # counted anew
+
+
+async def test_there_is_a_bound_to_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(popular, "MOST_FILES", 2)
+    before, answers = open_memory_files(), PopularAnswers()
+    files = [make_popular(answers, b"head %d" % number) for number in range(4)]
+    assert [file is not None for file in files] == [True, True, False, False]
+    assert open_memory_files() == before + 2
+    answers.clear()
+    assert make_popular(answers, b"head 3") is not None
+
+
+async def test_there_is_a_bound_to_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(popular, "MOST_BYTES", 2 * len(CONTENT))
+    answers = PopularAnswers()
+    files = [make_popular(answers, b"head %d" % number) for number in range(3)]
+    assert [file is not None for file in files] == [True, False, False]
+    assert make_popular(answers, b"small", b"content") is not None
+
+
+async def test_there_is_a_bound_to_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(popular, "MAX_COUNTED", 10)
+    answers = PopularAnswers()
+    for number in range(100):
+        answers.file(b"head %d" % number, CONTENT)
+        assert len(answers._sent) <= 10
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_without_a_descriptor_there_is_no_file() -> None:
+    answers = PopularAnswers()
+    assert popular._sends_files()
+    with no_descriptor_left():
+        assert make_popular(answers, b"head") is None
+    # Once was enough: no answer tries again with each request.
+    assert answers.file(b"head", CONTENT) is None
+    assert make_popular(answers, b"another") is not None
