@@ -10,7 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import redis
 
@@ -18,6 +20,7 @@ from benchmarks import processes
 from benchmarks.client import Client
 from benchmarks.pictures import media_type
 from benchmarks.processes import BASELINES, Process
+from lightfast.web.cors import EXPOSED_HEADERS
 
 CACHE_CONTROL = "public, max-age=3600, immutable"
 FLOOR = Path(__file__).with_name("floor.c")
@@ -25,6 +28,19 @@ HOT = "lightfast.web.hot:HotProtocol"
 
 Pictures = Mapping[str, bytes]
 """Contents by id."""
+
+OUR_FIELDS = {
+    "vary": "Accept-Encoding",
+    "content-disposition": 'inline; filename="picture_46k.webp"',
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "cross-origin",
+    "cache-status": "lightfast; hit",
+    "server-timing": "hot",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": EXPOSED_HEADERS,
+    "timing-allow-origin": "*",
+}
+"""What Lightfast's answers say and those of a file server don't. The load generator reads it byte by byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +116,11 @@ def static_files(pictures: Pictures, directory: Path) -> Iterator[Mapping[str, P
 
 
 @contextmanager
-def nginx(pictures: Pictures, directory: Path) -> Iterator[Mapping[str, Process]]:
+def nginx(
+    pictures: Pictures, directory: Path, fields: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Mapping[str, Process]]:
+    """Answers with ``fields`` besides its own."""
+    added = " ".join(f"add_header {name} '{value}';" for name, value in fields.items())
     write(pictures, directory)
     port = processes.free_port()
     configuration = directory / "nginx.conf"
@@ -117,7 +137,7 @@ http {{
     uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
     server {{
         listen 127.0.0.1:{port} backlog=1024; root {directory};
-        location /images/ {{ add_header Cache-Control "{CACHE_CONTROL}"; }}
+        location /images/ {{ add_header Cache-Control "{CACHE_CONTROL}"; {added} }}
     }}
 }}
 """)
@@ -177,13 +197,7 @@ def _floor_head(content: bytes) -> bytes:
         "last-modified: Sun, 22 Nov 2026 12:00:00 GMT",
         f"cache-control: {CACHE_CONTROL}",
         "accept-ranges: bytes",
-        "vary: Accept-Encoding",
-        "x-content-type-options: nosniff",
-        "cross-origin-resource-policy: cross-origin",
-        'content-disposition: inline; filename="picture_7k.webp"',
-        "cache-status: lightfast; hit",
-        "access-control-allow-origin: *",
-        "server-timing: floor",
+        *(f"{name}: {value}" for name, value in OUR_FIELDS.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -220,6 +234,7 @@ ALL = (
     Contestant("naive-handler", handler("naive_handler"), validates=False),
     Contestant("static-files", static_files),
     Contestant("nginx", nginx, ("nginx",)),
+    Contestant("nginx-same-head", partial(nginx, fields=OUR_FIELDS), ("nginx",)),
     Contestant("varnish", varnish, ("varnishd", "nginx")),
     Contestant("floor", floor, ("cc",), validates=False),
 )

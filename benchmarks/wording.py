@@ -13,6 +13,7 @@ TITLES = {
     "naive-handler": "naive handler",
     "static-files": "StaticFiles",
     "nginx": "nginx",
+    "nginx-same-head": "nginx, heads like Lightfast's",
     "varnish": "Varnish",
     "floor": "C floor",
     "naive": "naive handler",
