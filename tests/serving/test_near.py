@@ -45,7 +45,7 @@ def size(connection: socket.socket) -> int:
 
 def test_a_near_client_has_a_bounded_buffer(accepted: socket.socket, set_buffer: Callable[[int], None]) -> None:
     set_buffer(SMALL)
-    near.suit_near_client(accepted)
+    near.suit_client(accepted)
     assert size(accepted) == 2 * SMALL
 
 
@@ -55,7 +55,7 @@ def test_a_far_client_has_the_kernels_own(
     before = size(accepted)
     set_buffer(SMALL)
     monkeypatch.setattr(near, "NEAR", -1)
-    near.suit_near_client(accepted)
+    near.suit_client(accepted)
     assert size(accepted) == before
 
 
@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_not_near() -> None:
 def test_a_machine_that_allows_less_keeps_its_own(accepted: socket.socket, set_buffer: Callable[[int], None]) -> None:
     before = size(accepted)
     set_buffer(2**30 - 1)
-    near.suit_near_client(accepted)
+    near.suit_client(accepted)
     assert size(accepted) == before
 
 
@@ -80,31 +80,54 @@ def test_sockets_without_round_trips_are_left_alone(set_buffer: Callable[[int], 
     one, other = socket.socketpair()
     with closing(one), closing(other):
         before = size(one)
-        near.suit_near_client(one)
+        near.suit_client(one)
         assert size(one) == before
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
+    """What the system has chosen, taken for one that paces: a machine need not have BBR."""
+    monkeypatch.setattr(near, "PACED", near._systems_choice())
+    monkeypatch.setattr(near, "NEAR", 10**9)
+    near._begin_unpaced.cache_clear()
+    yield near.PACED
+    near._begin_unpaced.cache_clear()
 
 
 def control(connection: socket.socket) -> bytes:
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
 
-@pytest.mark.parametrize(("nearest", "found"), [(10**9, near.UNPACED), (-1, None)])
-def test_a_near_client_is_not_paced(
-    accepted: socket.socket, monkeypatch: pytest.MonkeyPatch, nearest: int, found: bytes | None
+def test_a_near_client_is_not_paced(accepted: socket.socket, paced: bytes) -> None:
+    near.suit_client(accepted)
+    assert control(accepted) == near.UNPACED
+
+
+def test_a_far_client_has_what_the_system_chose(
+    accepted: socket.socket, paced: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = control(accepted)
-    monkeypatch.setattr(near, "NEAR", nearest)
-    monkeypatch.setattr(near, "PACED", before)  # a machine need not have BBR
-    near.suit_near_client(accepted)
-    assert control(accepted) == (found or before)
+    monkeypatch.setattr(near, "NEAR", -1)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, near.UNPACED)
+    near.suit_client(accepted)
+    assert control(accepted) == paced
 
 
 def test_what_does_not_pace_stays(accepted: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     before = control(accepted)
     monkeypatch.setattr(near, "NEAR", 10**9)
     monkeypatch.setattr(near, "PACED", b"another")
-    near.suit_near_client(accepted)
+    near.suit_client(accepted)
     assert control(accepted) == before
+
+
+def test_who_connects_later_begins_without_pacing(paced: bytes) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, closing(socket.create_server(("", 0))) as other:
+        for _ in range(2):
+            with closing(socket.create_connection(listener.getsockname())), closing(listener.accept()[0]) as accepted:
+                near.suit_client(accepted)
+                assert control(accepted) == near.UNPACED
+        assert control(listener) == near.UNPACED
+        assert control(other) == paced
 
 
 def sizes_towards(peer: Any) -> set[int]:

@@ -25,7 +25,7 @@ from lightfast.cache.pages import WORTHWHILE
 from lightfast.model import Content
 from lightfast.web.answers import Shortcut, answers_of
 from lightfast.web.hit_log import SHARE, HitLog, to_uvicorns_log
-from lightfast.web.near import suit_near_client
+from lightfast.web.near import suit_client
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
 
@@ -73,7 +73,7 @@ class HotProtocol(Protocol):
                 self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
                 self._socket.setblocking(False)
             if self._socket is not None:
-                suit_near_client(self._socket)
+                suit_client(self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()

@@ -4,16 +4,21 @@ The kernel lets the send buffer of each connection grow to megabytes (tcp_wmem),
 needs it. A near one does not, and with some dozens of them reading large pictures what is on its way no longer fits
 into the processor's cache: a bounded buffer sends up to a quarter more, and the slowest waits half as long (ADR 17).
 
-BBR spreads what it sends over the round trip. Within a millisecond there is nothing to spread, and its timers cost as
-much as sending: so near connections have Reno where the system's choice is BBR (ADR 18).
+BBR spreads what it sends over the round trip. Within a millisecond there is nothing to spread, and its timers take up
+to half of the processor's time: so near clients have Reno where the system's choice is BBR. A connection that began
+with BBR is paced for good, whatever it has later, so it is the listening socket that gets Reno; far clients get what
+the system has chosen as soon as they are accepted (ADR 18).
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 NEAR = 1000
 """Microseconds that the handshake's round trip may take. The buffer is then good for half a gigabyte a second."""
@@ -25,32 +30,23 @@ PACED, UNPACED = b"bbr", b"reno"
 """Congestion controls, as ``TCP_CONGESTION`` names them. Every Linux has Reno, and lets anybody choose it."""
 
 _LONGEST_NAME = 16
-
 _SIZE_OF_TCP_INFO = 72
 _ROUND_TRIP = slice(68, 72)
 """``tcpi_rtt`` in ``struct tcp_info`` (<linux/tcp.h>), a native unsigned integer; 0 where it was not measured."""
 
 
-def suit_near_client(connection: socket.socket) -> None:
-    """Bound the send buffer of an accepted ``connection`` and don't pace it, if its client is near. Linux only;
-    elsewhere, and on other sockets than those of TCP, nothing is done."""
+def suit_client(connection: socket.socket) -> None:
+    """Give an accepted ``connection`` what is good at its distance. Linux only; elsewhere, and on other sockets than
+    those of TCP, nothing is done."""
     if not sys.platform.startswith("linux"):
         return
     with suppress(OSError):
-        if _is_near(connection):
-            _bound_send_buffer(connection)
-            _do_not_pace(connection)
-
-
-def _bound_send_buffer(connection: socket.socket) -> None:
-    if _is_allowed():
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-
-
-def _do_not_pace(connection: socket.socket) -> None:
-    control = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _LONGEST_NAME)
-    if control.startswith(PACED):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, UNPACED)
+        is_near = _is_near(connection)
+        if is_near and _is_allowed():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        if _systems_choice().startswith(PACED):
+            _begin_unpaced(connection.getsockname()[1])
+            _choose(connection, UNPACED if is_near else _systems_choice())
 
 
 def _is_near(connection: socket.socket) -> bool:
@@ -69,3 +65,30 @@ def _is_allowed() -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         return probe.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= 2 * BUFFER
+
+
+@cache
+def _systems_choice() -> bytes:
+    with socket.socket() as probe:
+        return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _LONGEST_NAME).rstrip(b"\0")
+
+
+def _choose(connection: socket.socket, control: bytes) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
+
+
+@cache
+def _begin_unpaced(port: int) -> None:
+    """Have all who connect to ``port`` from now on begin without pacing."""
+    for listener in _listeners():
+        if listener.getsockname()[1] == port:
+            _choose(listener, UNPACED)
+
+
+def _listeners() -> Iterator[socket.socket]:
+    """The sockets of TCP that this process listens on. No server hands them to its protocols."""
+    for entry in filter(Path.is_socket, Path("/proc/self/fd").iterdir()):
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:
+            is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
+            if is_tcp and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                yield found
