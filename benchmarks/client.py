@@ -32,10 +32,12 @@ class Client:
     """One keep-alive connection."""
 
     def __init__(self, port: int, largest: int = 4 << 20) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The kernel's time limit: with one of Python's, each call polls first.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", TIMEOUT, 0))
+        # The kernel's time limits from now on: with one of Python's, each call polls first.
+        self.socket.settimeout(None)
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self.socket.setsockopt(socket.SOL_SOCKET, limit, struct.pack("@ll", TIMEOUT, 0))
         self._buffer = memoryview(bytearray(largest + LARGEST_HEAD))
         self._received = 0
         self._expected: int | None = None

@@ -1,4 +1,4 @@
-"""What tests of every kind need: a port, an ETag, what a process has open, and to wait for something for so long."""
+"""What tests of every kind need: a free port, the ETag of an image, and to wait for something with a deadline."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import inspect
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 PATIENCE = 30.0
@@ -47,12 +45,3 @@ async def until(condition: Callable[[], Any], what: str = "it did not happen in 
             return found
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.005)
-
-
-def open_memory_files() -> int:
-    """How many files of memory (memfd_create(2)) this process has open for popular answers."""
-    links = []
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            links.append(str(entry.readlink()))
-    return sum("memfd:lightfast" in link for link in links)

@@ -87,7 +87,8 @@ def test_sockets_without_round_trips_are_left_alone(set_buffer: Callable[[int], 
 @pytest.fixture
 def paced(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
     """What the system has chosen, taken for one that paces: a machine need not have BBR."""
-    monkeypatch.setattr(near, "PACED", near._systems_choice())
+    with socket.socket() as new:
+        monkeypatch.setattr(near, "PACED", control(new))
     monkeypatch.setattr(near, "NEAR", 10**9)
     near._begin_unpaced.cache_clear()
     yield near.PACED
@@ -98,36 +99,47 @@ def control(connection: socket.socket) -> bytes:
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
 
-def test_a_near_client_is_not_paced(accepted: socket.socket, paced: bytes) -> None:
-    near.suit_client(accepted)
-    assert control(accepted) == near.UNPACED
+def connected(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
+    client = socket.create_connection(listener.getsockname()[:2])
+    return client, listener.accept()[0]
 
 
-def test_a_far_client_has_what_the_system_chose(
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("", socket.AF_INET)])
+def test_near_clients_are_not_paced(paced: bytes, host: str, family: socket.AddressFamily) -> None:
+    listener = socket.create_server((host, 0), family=family)
+    other = socket.create_server(("127.0.0.2", listener.getsockname()[1])) if host else socket.create_server(("", 0))
+    with closing(listener), closing(other):
+        first, second = [], []
+        for pair in (first, second):
+            pair += connected(listener)
+            assert near.suit_client(pair[1])
+            assert control(pair[1]) == near.UNPACED
+        assert control(listener) == near.UNPACED
+        assert control(other) == paced
+        third = connected(listener)
+        assert control(third[1]) == near.UNPACED  # from the beginning
+        for one in (*first, *second, *third):
+            one.close()
+
+
+def test_far_clients_have_what_the_system_chose(
     accepted: socket.socket, paced: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near, "NEAR", -1)
+    assert not near.suit_client(accepted)
+    assert control(accepted) == paced
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, near.UNPACED)
     near.suit_client(accepted)
     assert control(accepted) == paced
 
 
-def test_what_does_not_pace_stays(accepted: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("nearest", [10**9, -1])
+def test_what_does_not_pace_stays(accepted: socket.socket, monkeypatch: pytest.MonkeyPatch, nearest: int) -> None:
     before = control(accepted)
-    monkeypatch.setattr(near, "NEAR", 10**9)
+    monkeypatch.setattr(near, "NEAR", nearest)
     monkeypatch.setattr(near, "PACED", b"another")
     near.suit_client(accepted)
     assert control(accepted) == before
-
-
-def test_who_connects_later_begins_without_pacing(paced: bytes) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener, closing(socket.create_server(("", 0))) as other:
-        for _ in range(2):
-            with closing(socket.create_connection(listener.getsockname())), closing(listener.accept()[0]) as accepted:
-                near.suit_client(accepted)
-                assert control(accepted) == near.UNPACED
-        assert control(listener) == near.UNPACED
-        assert control(other) == paced
 
 
 def sizes_towards(peer: Any) -> set[int]:

@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.support import open_memory_files, until
+from tests.support import until
 
 from lightfast.web import popular
 from lightfast.web.popular import OFTEN, PART, MemoryFile, PopularAnswers
 
 CONTENT = bytes(range(256)) * 100
+NOW = 1_800_000_000.25
 
 
-def make_popular(answers: PopularAnswers, head: bytes, content: bytes = CONTENT) -> MemoryFile | None:
+def make_popular(answers: PopularAnswers, head: bytes, content: bytes = CONTENT, now: float = NOW) -> MemoryFile | None:
     for _ in range(OFTEN):
-        assert answers.file(head, content) is None
-    return answers.file(head, content)
+        assert answers.to_send(head, content, now) is None
+    return answers.to_send(head, content, now)
 
 
 def sent(file: MemoryFile) -> bytes:
@@ -38,48 +39,60 @@ async def test_an_answer_gets_its_file_once_it_was_sent_often() -> None:
     answers = PopularAnswers()
     file = make_popular(answers, b"head")
     assert file is not None
-    assert answers.file(b"head", CONTENT) is file
+    assert answers.to_send(b"head", CONTENT, NOW) is file
     assert sent(file) == b"head" + CONTENT
-    assert answers.file(b"another head", CONTENT) is None
+    assert answers.to_send(b"another head", CONTENT, NOW) is None
+    assert answers.to_send(b"head", bytes(len(CONTENT)), NOW) is None
 
 
 async def test_of_a_large_answer_a_file_has_the_beginning() -> None:
-    large = bytes(2 * PART)
+    large = CONTENT * 100
     file = make_popular(PopularAnswers(), b"head", large)
     assert file is not None
-    assert file.length == PART
+    assert sent(file) == b"head" + large[: PART - 4]
 
 
 async def test_files_go_when_the_second_ends() -> None:
-    before, answers = open_memory_files(), PopularAnswers()
+    answers = PopularAnswers()
+    file = make_popular(answers, b"head", now=NOW)
+    assert file is not None
+    descriptor = file._descriptor
+    del file
+    os.fstat(descriptor)
+    assert answers.to_send(b"another head", CONTENT, NOW + 0.8) is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    assert make_popular(answers, b"head", now=NOW + 0.8) is not None  # counted anew
+
+
+async def test_files_go_where_nobody_asks_any_more() -> None:
+    answers = PopularAnswers()
     make_popular(answers, b"head")
-    await until(lambda: open_memory_files() <= before)
-    assert make_popular(answers, b"head") is not None  # counted anew
+    await until(lambda: not answers._files)
 
 
 async def test_there_is_a_bound_to_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(popular, "MOST_FILES", 2)
-    before, answers = open_memory_files(), PopularAnswers()
+    answers = PopularAnswers()
     files = [make_popular(answers, b"head %d" % number) for number in range(4)]
     assert [file is not None for file in files] == [True, True, False, False]
-    assert open_memory_files() == before + 2
-    answers.clear()
-    assert make_popular(answers, b"head 3") is not None
+    assert make_popular(answers, b"head 3", now=NOW + 1) is not None
 
 
 async def test_there_is_a_bound_to_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(popular, "MOST_BYTES", 2 * len(CONTENT))
     answers = PopularAnswers()
-    files = [make_popular(answers, b"head %d" % number) for number in range(3)]
-    assert [file is not None for file in files] == [True, False, False]
-    assert make_popular(answers, b"small", b"content") is not None
+    for now in (NOW, NOW + 1, NOW + 2):
+        files = [make_popular(answers, b"head %d" % number, now=now) for number in range(3)]
+        assert [file is not None for file in files] == [True, False, False]
+        assert make_popular(answers, b"small", b"content", now) is not None
 
 
 async def test_there_is_a_bound_to_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(popular, "MAX_COUNTED", 10)
     answers = PopularAnswers()
     for number in range(100):
-        answers.file(b"head %d" % number, CONTENT)
+        answers.to_send(b"head %d" % number, CONTENT, NOW)
         assert len(answers._sent) <= 10
 
 
@@ -97,9 +110,8 @@ def no_descriptor_left() -> Iterator[None]:
 
 async def test_without_a_descriptor_there_is_no_file() -> None:
     answers = PopularAnswers()
-    assert popular._sends_files()
     with no_descriptor_left():
         assert make_popular(answers, b"head") is None
     # Once was enough: no answer tries again with each request.
-    assert answers.file(b"head", CONTENT) is None
+    assert answers.to_send(b"head", CONTENT, NOW) is None
     assert make_popular(answers, b"another") is not None

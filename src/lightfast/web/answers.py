@@ -161,7 +161,6 @@ class HotAnswers:
         self._choices.clear()
         self.shortcuts.clear()
         self._alike.clear()
-        self.popular.clear()
 
     def recall(self, line: bytes, plain: Plain, now: float) -> Shortcut | None:
         """The answer to a request that differs from an earlier one only in what means nothing to it."""

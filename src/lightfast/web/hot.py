@@ -54,6 +54,7 @@ class HotProtocol(Protocol):
         self._held = b""
         """A request that waits until the news of changes has been heard, and what has come behind it."""
         self._socket: socket.socket | None = None
+        self._is_near = False
         self._content: object = self
         """What waits in the transport: the identity of a content, or nobody else's."""
         self._hits = 0
@@ -72,8 +73,7 @@ class HotProtocol(Protocol):
             with suppress(OSError):  # no descriptor is left: the transport serves, too
                 self._socket = socket.socket(raw.family, raw.type, raw.proto, os.dup(raw.fileno()))
                 self._socket.setblocking(False)
-            if self._socket is not None:
-                suit_client(self._socket)
+            self._is_near = suit_client(raw)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -224,7 +224,7 @@ class HotProtocol(Protocol):
             if sent < WORTHWHILE:
                 self.transport.write(b"".join((shortcut.head, content)))
             else:
-                self._send(shortcut.head, content)
+                self._send(shortcut.head, content, now)
         else:
             sent = 0
             self.transport.write(shortcut.head)
@@ -305,21 +305,23 @@ class HotProtocol(Protocol):
             return 0
         return int.from_bytes(fcntl.ioctl(self._socket, queue, bytes(4)), sys.byteorder)
 
-    def _send(self, head: bytes, content: Content) -> None:
+    def _send(self, head: bytes, content: Content, now: float) -> None:
         """Send ``head`` and ``content`` past the transport, as much as the socket takes; the rest through it."""
         self._sending(content)
         if self._socket is None or self.transport.get_write_buffer_size():
             # What is sent past the transport would overtake what waits in it.
             self.transport.writelines((head, content))
             return
-        file = self._answers.popular.file(head, content)
+        file = self._answers.popular.to_send(head, content, now) if self._is_near else None
         try:
             sent = self._socket.sendmsg((head, content)) if file is None else file.send(self._socket)
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.transport.close()  # the client is gone
-            return
+            if file is None:
+                self.transport.close()  # the client is gone
+                return
+            sent = 0  # or files can't be sent; the transport finds out
         if sent < len(head):
             self.transport.writelines((head[sent:], content))
         elif sent < len(head) + len(content):

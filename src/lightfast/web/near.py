@@ -5,9 +5,9 @@ needs it. A near one does not, and with some dozens of them reading large pictur
 into the processor's cache: a bounded buffer sends up to a quarter more, and the slowest waits half as long (ADR 17).
 
 BBR spreads what it sends over the round trip. Within a millisecond there is nothing to spread, and its timers take up
-to half of the processor's time: so near clients have Reno where the system's choice is BBR. A connection that began
-with BBR is paced for good, whatever it has later, so it is the listening socket that gets Reno; far clients get what
-the system has chosen as soon as they are accepted (ADR 18).
+to half of the processor's time: so near clients have Reno where they would have BBR. A connection that began with BBR
+is paced for good, whatever it has later, so it is the listening socket that gets Reno; far clients get what the system
+has chosen as soon as they are accepted (ADR 18).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any, Protocol
 
 NEAR = 1000
 """Microseconds that the handshake's round trip may take. The buffer is then good for half a gigabyte a second."""
@@ -27,29 +28,53 @@ BUFFER = 512 * 1024
 """Bytes of ``SO_SNDBUF``. The kernel doubles it for what it needs itself."""
 
 PACED, UNPACED = b"bbr", b"reno"
-"""Congestion controls, as ``TCP_CONGESTION`` names them. Every Linux has Reno, and lets anybody choose it."""
+"""Congestion controls, as ``TCP_CONGESTION`` names them. Every Linux has Reno."""
 
 _LONGEST_NAME = 16
 _SIZE_OF_TCP_INFO = 72
 _ROUND_TRIP = slice(68, 72)
 """``tcpi_rtt`` in ``struct tcp_info`` (<linux/tcp.h>), a native unsigned integer; 0 where it was not measured."""
 
+Address = tuple[str, int]
 
-def suit_client(connection: socket.socket) -> None:
-    """Give an accepted ``connection`` what is good at its distance. Linux only; elsewhere, and on other sockets than
-    those of TCP, nothing is done."""
+
+class Socket(Protocol):
+    """What servers let their protocols see of a connection."""
+
+    def getsockname(self) -> Any: ...
+
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+
+
+def suit_client(connection: Socket) -> bool:
+    """Give an accepted ``connection`` what is good at its distance; whether it is near. Linux only: elsewhere, and on
+    other sockets than those of TCP, nothing is done and nobody is near."""
     if not sys.platform.startswith("linux"):
-        return
+        return False
+    is_near = False
     with suppress(OSError):
         is_near = _is_near(connection)
         if is_near and _is_allowed():
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        if _systems_choice().startswith(PACED):
-            _begin_unpaced(connection.getsockname()[1])
-            _choose(connection, UNPACED if is_near else _systems_choice())
+        _suit_pace(connection, is_near)
+    return is_near
 
 
-def _is_near(connection: socket.socket) -> bool:
+def _suit_pace(connection: Socket, is_near: bool) -> None:
+    """Neither BBR for the near nor what its listener has instead for the far. What else there is was chosen."""
+    control = _control(connection)
+    if control.startswith(PACED):
+        _begin_unpaced(connection.getsockname()[:2])
+        if is_near:
+            _choose(connection, UNPACED)
+    elif control == UNPACED and not is_near:
+        with socket.socket() as new:
+            _choose(connection, _control(new))
+
+
+def _is_near(connection: Socket) -> bool:
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE_OF_TCP_INFO)
     return is_short(int.from_bytes(information[_ROUND_TRIP], sys.byteorder))
 
@@ -67,22 +92,22 @@ def _is_allowed() -> bool:
         return probe.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= 2 * BUFFER
 
 
-@cache
-def _systems_choice() -> bytes:
-    with socket.socket() as probe:
-        return probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _LONGEST_NAME).rstrip(b"\0")
+def _control(connection: Socket) -> bytes:
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _LONGEST_NAME).rstrip(b"\0")
 
 
-def _choose(connection: socket.socket, control: bytes) -> None:
+def _choose(connection: Socket, control: bytes) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control)
 
 
-@cache
-def _begin_unpaced(port: int) -> None:
-    """Have all who connect to ``port`` from now on begin without pacing."""
+@lru_cache(maxsize=64)  # all who were waiting to be accepted began paced; one look is enough
+def _begin_unpaced(address: Address) -> None:
+    """Have all who connect to ``address`` from now on begin without pacing."""
     for listener in _listeners():
-        if listener.getsockname()[1] == port:
-            _choose(listener, UNPACED)
+        host, port = listener.getsockname()[:2]
+        if port == address[1] and host in (address[0], "0.0.0.0", "::"):  # noqa: S104 - nobody is bound to it here
+            with suppress(OSError):  # Reno may be forbidden (tcp_allowed_congestion_control)
+                _choose(listener, UNPACED)
 
 
 def _listeners() -> Iterator[socket.socket]:

@@ -8,11 +8,10 @@ holds its bytes a second time, so only the few answers get one that pay for it, 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from contextlib import suppress
-from functools import cache
-from time import time
 
 from lightfast.model import Content
 
@@ -24,9 +23,12 @@ PART = 1024 * 1024
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_FILES = 64
-"""Bounds of all files of a process together."""
+"""Bounds of all files of a server together."""
 
 MAX_COUNTED = 1_000
+
+Key = tuple[bytes, int]
+"""The head of an answer, which has its Date and ETag, and the identity of its content."""
 
 
 class MemoryFile:
@@ -48,55 +50,45 @@ class MemoryFile:
 
 
 class PopularAnswers:
-    """The files of one server's answers, by their heads: these have a Date and an ETag, so all of an answer is in them.
-
-    The files go when the second ends.
-    """
+    """The files of one server's answers. They go when the second ends."""
 
     def __init__(self) -> None:
-        self._files: dict[bytes, MemoryFile] = {}
-        self._sent: dict[bytes, int] = {}
+        self._files: dict[Key, MemoryFile] = {}
+        self._sent: dict[Key, int] = {}
         self._bytes = 0
+        self._next_second = 0
 
-    def file(self, head: bytes, content: Content) -> MemoryFile | None:
-        """The file to send an answer from, if it has one. To be called each time it is sent, on the event loop."""
-        file = self._files.get(head)
-        if file is None and self._becomes_popular(head):
-            file = self._write(head, content)
-        return file
+    def to_send(self, head: bytes, content: Content, now: float) -> MemoryFile | None:
+        """Count that an answer is sent at ``now`` (Unix seconds); the file to send if it has one. On the event loop."""
+        if now >= self._next_second:
+            self.clear()
+            self._next_second = math.floor(now) + 1
+        key = (head, id(content))
+        file = self._files.get(key)
+        if file is not None:
+            return file
+        if len(self._sent) >= MAX_COUNTED:
+            self._sent.clear()
+        count = self._sent[key] = self._sent.get(key, 0) + 1
+        # Once: where there can be no file, no answer tries again with each request.
+        return self._write(key, content, now) if count == OFTEN + 1 else None
 
     def clear(self) -> None:
         self._files.clear()
         self._sent.clear()
         self._bytes = 0
 
-    def _becomes_popular(self, head: bytes) -> bool:
-        """Count. Said once for each answer, so that a file that can't be had is not tried again."""
-        if len(self._sent) >= MAX_COUNTED:
-            self._sent.clear()
-        count = self._sent[head] = self._sent.get(head, 0) + 1
-        return count == OFTEN + 1
-
-    def _write(self, head: bytes, content: Content) -> MemoryFile | None:
+    def _write(self, key: Key, content: Content, now: float) -> MemoryFile | None:
+        head, _ = key
         length = min(len(head) + len(content), PART)
-        if len(self._files) >= MOST_FILES or self._bytes + length > MOST_BYTES or not _sends_files():
+        if len(self._files) >= MOST_FILES or self._bytes + length > MOST_BYTES or not hasattr(os, "memfd_create"):
             return None
-        with suppress(OSError):
+        try:
             file = MemoryFile(head, content)
-            if not self._files:
-                asyncio.get_running_loop().call_later(1 - time() % 1, self.clear)
-            self._files[head] = file
-            self._bytes += file.length
-            return file
-        return None
-
-
-@cache
-def _sends_files() -> bool:
-    """Whether this system has files of memory, lets this process make them, and sends from them."""
-    if not hasattr(os, "memfd_create"):
-        return False
-    one, other = socket.socketpair()
-    with one, other, suppress(OSError):
-        return MemoryFile(b"head", b"body").send(one) == 8
-    return False
+        except OSError:
+            return None
+        if not self._files:  # perhaps nobody asks for anything in the next second
+            asyncio.get_running_loop().call_later(self._next_second - now, self.clear)
+        self._files[key] = file
+        self._bytes += file.length
+        return file
