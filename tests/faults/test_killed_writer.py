@@ -68,7 +68,7 @@ def write_and_kill(writers, seed, chance):
     """What one writer said until it was killed -9 somewhere within its first few images."""
     writers.stdin.write(f"{seed}\n")
     writers.stdin.flush()
-    said = iter(lambda: writers.stdout.readline().split(), ["dead"])
+    said = until_dead(writers.stdout)
     lines, pid = [], None
     wanted = chance.randint(2, 10)
     while pid is None or len(lines) < wanted:
@@ -81,6 +81,13 @@ def write_and_kill(writers, seed, chance):
     time.sleep(chance.uniform(0, 0.04))
     os.kill(pid, signal.SIGKILL)
     return lines + list(said)
+
+
+def until_dead(output):
+    """The words of each line until a writer is dead."""
+    while (line := output.readline()) != "dead\n":
+        assert line.endswith("\n"), "the process that forks writers is gone"
+        yield line.split()
 
 
 def may_be_stored(said, before):
