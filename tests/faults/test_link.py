@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import json
 import shutil
 import socket
@@ -18,8 +21,11 @@ from tests.support import etag_of, free_port, wait_until
 from lightfast.stores.redis_feed import HEARTBEAT
 
 HITS = 100_000
+PIPELINED = 10_000
+"""Hits that take the full path."""
 ENTRIES = 10_000
 BATCH = 100
+PNG_END = b"IEND\xaeB`\x82"
 
 
 def link_state(client):
@@ -47,6 +53,22 @@ def pipeline(port, ids):
                     rest, got = rest[whole:], got + 1
 
 
+def abreast(port, ids, hits):
+    """GET the ids in turn, so many in all, each over one of ``BATCH`` connections that wait for each other."""
+    requests = itertools.cycle([b"GET /images/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % id.encode() for id in ids])
+    with contextlib.ExitStack() as stack:
+        connect = functools.partial(socket.create_connection, ("127.0.0.1", port), timeout=60)
+        connections = [stack.enter_context(connect()) for _ in range(BATCH)]
+        for _ in range(hits // BATCH):
+            for connection in connections:
+                connection.sendall(next(requests))
+            for connection in connections:
+                answer = connection.recv(65536)
+                while not answer.endswith(PNG_END):
+                    answer += connection.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+
+
 def grown(server, before):
     after = server.commands_processed()
     return {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
@@ -65,11 +87,13 @@ def behind_proxy(start_lightfast, proxy):
 def test_a_hit_costs_the_store_nothing(breakable, start_lightfast, small_picture, capsys):
     server = start_lightfast(store=breakable.url, log="off")
     with server.client() as client:
-        for number in range(10):
-            assert client.put(f"/images/{number}", content=another(small_picture)).status_code == 201
-        pipeline(server.port, [str(number) for number in range(10)])
+        ids = [str(number) for number in range(10)]
+        for id in ids:
+            assert client.put(f"/images/{id}", content=another(small_picture)).status_code == 201
+        pipeline(server.port, ids)
         before, begun = breakable.commands_processed(), time.monotonic()
-        pipeline(server.port, [str(number % 10) for number in range(HITS)])
+        pipeline(server.port, ids * (PIPELINED // len(ids)))
+        abreast(server.port, ids, HITS - PIPELINED)
         seconds, asked = time.monotonic() - begun, grown(breakable, before)
     with capsys.disabled():
         sys.stdout.write(f"\n{HITS} hits in {seconds:.1f} s: store commands {asked}, all of them heartbeats\n")
