@@ -12,7 +12,7 @@ import pytest
 from tests.support import until
 
 from lightfast.web import popular
-from lightfast.web.popular import OFTEN, PART, MemoryFile, PopularAnswers
+from lightfast.web.popular import OFTEN, PART, SHARE, MemoryFile, PopularAnswers
 
 CONTENT = bytes(range(256)) * 100
 NOW = 1_800_000_000.25
@@ -97,20 +97,27 @@ async def test_there_is_a_bound_to_what_is_counted(monkeypatch: pytest.MonkeyPat
 
 
 @contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    free = os.dup(0)
-    os.close(free)
+def descriptors(limit: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+async def test_connections_keep_most_of_the_descriptors() -> None:
+    with descriptors(3 * SHARE + 1):
+        answers = PopularAnswers()
+    files = [make_popular(answers, b"head %d" % number) for number in range(5)]
+    assert [file is not None for file in files] == [True, True, True, False, False]
+
+
 async def test_without_a_descriptor_there_is_no_file() -> None:
     answers = PopularAnswers()
-    with no_descriptor_left():
+    free = os.dup(0)
+    os.close(free)
+    with descriptors(free):
         assert make_popular(answers, b"head") is None
     # Once was enough: no answer tries again with each request.
     assert answers.to_send(b"head", CONTENT, NOW) is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import resource
 import socket
 from contextlib import suppress
 
@@ -24,6 +25,9 @@ PART = 1024 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 MOST_FILES = 64
 """Bounds of all files of a server together."""
+
+SHARE = 16
+"""One in so many descriptors that the process may have. Connections need the others."""
 
 MAX_COUNTED = 1_000
 
@@ -57,6 +61,7 @@ class PopularAnswers:
         self._sent: dict[Key, int] = {}
         self._bytes = 0
         self._next_second = 0
+        self._most_files = min(MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE)
 
     def to_send(self, head: bytes, content: Content, now: float) -> MemoryFile | None:
         """Count that an answer is sent at ``now`` (Unix seconds); the file to send if it has one. On the event loop."""
@@ -81,7 +86,7 @@ class PopularAnswers:
     def _write(self, key: Key, content: Content, now: float) -> MemoryFile | None:
         head, _ = key
         length = min(len(head) + len(content), PART)
-        if len(self._files) >= MOST_FILES or self._bytes + length > MOST_BYTES or not hasattr(os, "memfd_create"):
+        if len(self._files) >= self._most_files or self._bytes + length > MOST_BYTES or not hasattr(os, "memfd_create"):
             return None
         try:
             file = MemoryFile(head, content)
