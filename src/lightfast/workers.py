@@ -14,6 +14,8 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from lightfast.web.near import begin_unpaced
+
 log = logging.getLogger("uvicorn.error")
 
 START_TIMEOUT = 60.0
@@ -43,6 +45,8 @@ def run(make_config: Callable[[], Config], *, announcement: str, can_reload: boo
 def _supervise(
     config: Config, sockets: list[socket.socket], workers: Sequence[Process] = (), signals: Sequence[int] = ()
 ) -> None:
+    for one in sockets:
+        begin_unpaced(one)
     supervisor = _Supervisor(config, sockets, workers)
     supervisor.signal_queue += signals
     supervisor.run()
@@ -77,6 +81,8 @@ class _Lone(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for one in self._listening():
+            begin_unpaced(one)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -96,8 +102,7 @@ class _Lone(Server):
             self.missed.append(signal.SIGHUP)  # what it is for may have come after the new process began
 
     async def _hand_over(self) -> None:
-        listening = [one for server in self.servers for one in server.sockets]
-        sockets = [socket.socket(fileno=socket.dup(one.fileno())) for one in listening]
+        sockets = [socket.socket(fileno=socket.dup(one.fileno())) for one in self._listening()]
         worker = Process(self._make_config(), sockets)
         worker.start()
         deadline = self._now() + START_TIMEOUT
@@ -109,6 +114,9 @@ class _Lone(Server):
         worker.kill()
         await asyncio.to_thread(worker.join)
         log.error("The new process was not ready in time; this one serves on.")
+
+    def _listening(self) -> list[socket.socket]:
+        return [one for server in self.servers for one in server.sockets]
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import wait_until
 
 from lightfast.web import near
 
@@ -90,9 +91,9 @@ def paced(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
     with socket.socket() as new:
         monkeypatch.setattr(near, "PACED", control(new))
     monkeypatch.setattr(near, "NEAR", 10**9)
-    near._begin_unpaced.cache_clear()
+    near._find_listeners.cache_clear()
     yield near.PACED
-    near._begin_unpaced.cache_clear()
+    near._find_listeners.cache_clear()
 
 
 def control(connection: socket.socket) -> bytes:
@@ -161,3 +162,31 @@ def test_the_server_bounds_what_it_has_accepted(
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert sizes_towards(client.getsockname()) == {2 * SMALL}
+
+
+SERVE = """
+import socket, sys, threading, time
+from pathlib import Path
+from lightfast.server import serve
+from lightfast.settings import load_settings
+from lightfast.web import near
+
+def look():
+    while {near._control(one) for one in near._listeners()} != {near.UNPACED}:
+        time.sleep(0.01)
+    Path("unpaced").touch()
+
+if __name__ == "__main__":
+    with socket.socket() as new:
+        near.PACED = near._control(new)  # a machine need not have BBR
+    near._find_listeners = lambda address: None  # which the first client would begin
+    threading.Thread(target=look, daemon=True).start()
+    serve(load_settings(store="sqlite:///images.db", port=int(sys.argv[1]), workers=WORKERS, log="off"))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_to_serve_is_to_listen_without_pacing(start_script: Callable[[str], Any], tmp_path: Path, workers: int) -> None:
+    (tmp_path / "serve.py").write_text(SERVE.replace("WORKERS", f"{workers}"))
+    start_script(f"import runpy; runpy.run_path({str(tmp_path / 'serve.py')!r}, run_name='__main__')")
+    wait_until((tmp_path / "unpaced").exists)

@@ -6,8 +6,8 @@ into the processor's cache: a bounded buffer sends up to a quarter more, and the
 
 BBR spreads what it sends over the round trip. Within a millisecond there is nothing to spread, and its timers take up
 to half of the processor's time: so near clients have Reno where they would have BBR. A connection that began with BBR
-is paced for good, whatever it has later, so it is the listening socket that gets Reno; far clients get what the system
-has chosen as soon as they are accepted (ADR 18).
+is paced for good, whatever it has later, so it is the listening socket that gets Reno; far clients get what the
+system has chosen as soon as they are accepted (ADR 18).
 """
 
 from __future__ import annotations
@@ -62,11 +62,18 @@ def suit_client(connection: Socket) -> bool:
     return is_near
 
 
+def begin_unpaced(listener: Socket) -> None:
+    """Have all who connect to ``listener`` from now on begin without pacing."""
+    with suppress(OSError):  # Reno may be forbidden (tcp_allowed_congestion_control)
+        if _control(listener).startswith(PACED):
+            _choose(listener, UNPACED)
+
+
 def _suit_pace(connection: Socket, is_near: bool) -> None:
     """Neither BBR for the near nor what its listener has instead for the far. What else there is was chosen."""
     control = _control(connection)
     if control.startswith(PACED):
-        _begin_unpaced(connection.getsockname()[:2])
+        _find_listeners(connection.getsockname()[:2])
         if is_near:
             _choose(connection, UNPACED)
     elif control == UNPACED and not is_near:
@@ -101,17 +108,16 @@ def _choose(connection: Socket, control: bytes) -> None:
 
 
 @lru_cache(maxsize=64)  # all who were waiting to be accepted began paced; one look is enough
-def _begin_unpaced(address: Address) -> None:
-    """Have all who connect to ``address`` from now on begin without pacing."""
+def _find_listeners(address: Address) -> None:
+    """``begin_unpaced`` at ``address``."""
     for listener in _listeners():
         host, port = listener.getsockname()[:2]
         if port == address[1] and host in (address[0], "0.0.0.0", "::"):  # noqa: S104 - nobody is bound to it here
-            with suppress(OSError):  # Reno may be forbidden (tcp_allowed_congestion_control)
-                _choose(listener, UNPACED)
+            begin_unpaced(listener)
 
 
 def _listeners() -> Iterator[socket.socket]:
-    """The sockets of TCP that this process listens on. No server hands them to its protocols."""
+    """The sockets of TCP that this process listens on. An app's server does not hand them to its protocols."""
     for entry in filter(Path.is_socket, Path("/proc/self/fd").iterdir()):
         with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as found:
             is_tcp = found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM
