@@ -16,8 +16,8 @@ from contextlib import suppress
 
 from lightfast.model import Content
 
-OFTEN = 4
-"""How often an answer is sent before it gets a file: about as many copies cost as much as writing it."""
+OFTEN = 10
+"""How often an answer is sent before it gets a file: sending as many from it saves about what writing it costs."""
 
 PART = 1024 * 1024
 """Bytes of an answer that its file has at most: as much as a near client's socket takes at once."""
