@@ -52,17 +52,18 @@ async def test_of_a_large_answer_a_file_has_the_beginning() -> None:
     assert sent(file) == b"head" + large[: PART - 4]
 
 
-async def test_files_go_when_the_second_ends() -> None:
+@pytest.mark.parametrize("later", [0.8, -3600])
+async def test_files_go_when_the_second_ends(later: float) -> None:
     answers = PopularAnswers()
     file = make_popular(answers, b"head", now=NOW)
     assert file is not None
     descriptor = file._descriptor
     del file
     os.fstat(descriptor)
-    assert answers.to_send(b"another head", CONTENT, NOW + 0.8) is None
+    assert answers.to_send(b"another head", CONTENT, NOW + later) is None
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
-    assert make_popular(answers, b"head", now=NOW + 0.8) is not None  # counted anew
+    assert make_popular(answers, b"head", now=NOW + later) is not None  # counted anew
 
 
 async def test_files_go_where_nobody_asks_any_more() -> None:

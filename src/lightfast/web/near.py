@@ -63,7 +63,9 @@ def suit_client(connection: Socket) -> bool:
 
 
 def begin_unpaced(listener: Socket) -> None:
-    """Have all who connect to ``listener`` from now on begin without pacing."""
+    """Have all who connect to ``listener`` from now on begin without pacing. Linux only."""
+    if not sys.platform.startswith("linux"):
+        return
     with suppress(OSError):  # Reno may be forbidden (tcp_allowed_congestion_control)
         if _control(listener).startswith(PACED):
             _choose(listener, UNPACED)

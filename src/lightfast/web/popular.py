@@ -60,14 +60,14 @@ class PopularAnswers:
         self._files: dict[Key, MemoryFile] = {}
         self._sent: dict[Key, int] = {}
         self._bytes = 0
-        self._next_second = 0
+        self._second = 0
         self._most_files = min(MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE)
 
     def to_send(self, head: bytes, content: Content, now: float) -> MemoryFile | None:
         """Count that an answer is sent at ``now`` (Unix seconds); the file to send if it has one. On the event loop."""
-        if now >= self._next_second:
+        if not self._second <= now < self._second + 1:
             self.clear()
-            self._next_second = math.floor(now) + 1
+            self._second = math.floor(now)
         key = (head, id(content))
         file = self._files.get(key)
         if file is not None:
@@ -93,7 +93,7 @@ class PopularAnswers:
         except OSError:
             return None
         if not self._files:  # perhaps nobody asks for anything in the next second
-            asyncio.get_running_loop().call_later(self._next_second - now, self.clear)
+            asyncio.get_running_loop().call_later(self._second + 1 - now, self.clear)
         self._files[key] = file
         self._bytes += file.length
         return file
