@@ -43,7 +43,8 @@ def write(directory: Path) -> None:
 
 
 def _machine(results: Mapping[str, Result]) -> Iterator[str]:
-    machine = next((result["machine"] for result in results.values() if isinstance(result.get("machine"), dict)), None)
+    machines = {part: result["machine"] for part, result in results.items() if isinstance(result.get("machine"), dict)}
+    machine = next(iter(machines.values()), None)
     if machine is not None:
         kind = "virtual machine" if machine["virtual"] else "machine"
         libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
@@ -52,6 +53,9 @@ def _machine(results: Mapping[str, Result]) -> Iterator[str]:
             f"{machine['kernel']} (TCP with {machine['congestion_control']}, net.core.wmem_max "
             f"{machine['send_buffer_bytes']:,}), Python {machine['python']}; {libraries}.\n"
         )
+        for part, other in machines.items():
+            if other["processor"] != machine["processor"]:
+                yield f"`{part}` was measured on another: {other['processor']}, {other['cores']} cores.\n"
 
 
 def _promises(results: Mapping[str, Result]) -> Iterator[str]:
