@@ -17,7 +17,7 @@ from contextlib import suppress
 from lightfast.model import Content
 
 OFTEN = 10
-"""How often an answer is sent before it gets a file: sending as many from it saves about what writing it costs."""
+"""How often an answer is sent before it gets a file. At 1 MB, 7 to 12 sent from it save what writing it costs."""
 
 PART = 1024 * 1024
 """Bytes of an answer that its file has at most: as much as a near client's socket takes at once."""
