@@ -15,9 +15,10 @@ from lightfast.cache.memory import MemoryCache, Slot
 from lightfast.http.dates import format_http_date
 from lightfast.serving import Headers, Heads
 from lightfast.tally import Reads
+from lightfast.web.busy_polling import BusyPolling
 from lightfast.web.hit_log import HitLog
 from lightfast.web.plain import Choice, HeaderBlocks, Plain
-from lightfast.web.popular import PopularAnswers
+from lightfast.web.popular import Popularity, PopularAnswers
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000
@@ -89,6 +90,8 @@ class Shortcut:
     head: bytes
     method: str
     target: bytes
+    popularity: Popularity | None
+    """Of an answer whose body is large."""
 
     def holds(self, now: float) -> bool:
         return now < self.until and self.epoch == self.link.trusted_epoch and self.slot.value is not None
@@ -110,6 +113,7 @@ class HotAnswers:
         """By the request line, as far as its target, and what the header block says."""
         self._seen: set[int] = set()
         self.popular = PopularAnswers()
+        self.polling = BusyPolling()
         self._choices: dict[Choice, Choice] = {}
         self.second = self.next_second = 0
         self.ok = self.not_modified = b""

@@ -26,6 +26,7 @@ from lightfast.model import Content
 from lightfast.web.answers import Shortcut, answers_of
 from lightfast.web.hit_log import SHARE, HitLog, to_uvicorns_log
 from lightfast.web.near import suit_client
+from lightfast.web.popular import Popularity
 from lightfast.web.protocol import Protocol
 from lightfast.web.upkeep import ConnectionLimits
 
@@ -48,6 +49,7 @@ class HotProtocol(Protocol):
         super().__init__(*args, **kwargs)
         self._answers = answers_of(self.config)
         self._shortcuts = self._answers.shortcuts
+        self._polling = self._answers.polling
         self._in_message = self._in_head = False
         self._is_free = True
         """Whether the connection stands between two messages and ``_is_idle``, since the last event that changes it."""
@@ -221,10 +223,10 @@ class HotProtocol(Protocol):
             content = entry.content
             sent = len(content)
             reads.bytes += sent
-            if sent < WORTHWHILE:
+            if shortcut.popularity is None:
                 self.transport.write(b"".join((shortcut.head, content)))
             else:
-                self._send(shortcut.head, content, now)
+                self._send(shortcut.popularity, content, now)
         else:
             sent = 0
             self.transport.write(shortcut.head)
@@ -234,6 +236,8 @@ class HotProtocol(Protocol):
             reads.unchanged_hits += 1
         self.server_state.total_requests += 1
         self._hits += 1
+        if not self._polling.is_turning:
+            self._polling.consider(self.loop, self.server_state)
         if self._answers.hit_log is not None:
             self._answers.hit_log.add(now, shortcut.method, shortcut.target, shortcut.status, sent, self.client)
 
@@ -265,6 +269,9 @@ class HotProtocol(Protocol):
         if not answers.second <= now < answers.next_second:
             answers.begin_second(now, self.server_state.default_headers)
         unchanged = plain.unless is not None and (prepared.etag in plain.unless or plain.unless_any)
+        has_body = method == "GET" and not unchanged
+        head = answers.not_modified + prepared.unchanged if unchanged else answers.ok + prepared.whole
+        is_large = has_body and len(entry.content) >= WORTHWHILE
         shortcut = Shortcut(
             until=min(prepared.until, answers.next_second),
             slot=slot,
@@ -272,10 +279,11 @@ class HotProtocol(Protocol):
             epoch=entry.epoch,
             reads=place.reads,
             status=304 if unchanged else 200,
-            has_body=method == "GET" and not unchanged,
-            head=answers.not_modified + prepared.unchanged if unchanged else answers.ok + prepared.whole,
+            has_body=has_body,
+            head=head,
             method=method,
             target=target,
+            popularity=answers.popular.popularity(head, entry.content, now) if is_large else None,
         )
         answers.remember_alike(line, plain, shortcut)
         return shortcut
@@ -305,16 +313,20 @@ class HotProtocol(Protocol):
             return 0
         return int.from_bytes(fcntl.ioctl(self._socket, queue, bytes(4)), sys.byteorder)
 
-    def _send(self, head: bytes, content: Content, now: float) -> None:
-        """Send ``head`` and ``content`` past the transport, as much as the socket takes; the rest through it."""
-        self._sending(content)
+    def _send(self, popularity: Popularity, content: Content, now: float) -> None:
+        """Send a head and ``content`` past the transport, as much as the socket takes; the rest through it."""
+        self._content = id(content)
+        head = popularity.head
         if self._socket is None or self.transport.get_write_buffer_size():
             # What is sent past the transport would overtake what waits in it.
             self.transport.writelines((head, content))
             return
-        file = self._answers.popular.to_send(head, content, now) if self._is_near else None
+        file = None
+        if self._is_near:
+            descriptor = self._socket.fileno()
+            file = self._answers.popular.to_send(popularity, content, now, descriptor)
         try:
-            sent = self._socket.sendmsg((head, content)) if file is None else file.send(self._socket)
+            sent = self._socket.sendmsg((head, content)) if file is None else file.send(descriptor)
         except BlockingIOError:
             sent = 0
         except OSError:
