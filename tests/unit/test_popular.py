@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import socket
@@ -114,6 +115,16 @@ async def test_files_go_where_nobody_asks_any_more() -> None:
     answers = PopularAnswers()
     make_popular(answers, b"head")
     await until(lambda: not answers._known)
+
+
+async def test_the_end_of_a_second_leaves_the_next_one_alone() -> None:
+    answers = PopularAnswers()
+    now = NOW + 0.73  # the second ends in 20 ms
+    make_popular(answers, b"head", now=now)
+    file = make_popular(answers, b"another head", now=now + 0.02)
+    await asyncio.sleep(0.1)
+    assert file is not None
+    assert send(answers, b"another head", now=now + 0.1) is file
 
 
 async def test_there_is_a_bound_to_their_number(monkeypatch: pytest.MonkeyPatch) -> None:

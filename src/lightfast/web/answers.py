@@ -18,7 +18,7 @@ from lightfast.tally import Reads
 from lightfast.web.busy_polling import BusyPolling
 from lightfast.web.hit_log import HitLog
 from lightfast.web.plain import Choice, HeaderBlocks, Plain
-from lightfast.web.popular import Popularity, PopularAnswers
+from lightfast.web.popular import PopularAnswers, Popularity
 from lightfast.web.upkeep import ConnectionLimits, Upkeep
 
 MAX_TARGETS = 20_000

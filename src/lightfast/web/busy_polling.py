@@ -1,10 +1,10 @@
 """A loop that has much to do looks for the next request instead of sleeping until it comes.
 
-Whoever wakes a thread pays for it: a client on a virtual machine with some 10 µs of its own processor each time, and then
-it waits until the server's processor is up. The pauses between the requests of many clients are hardly longer. So the
-loop turns on for ``PATIENCE`` after an answer, as the kernel does it for devices (busy polling) and KVM for processors
-(halt polling), but only while its thread has work for more than ``PRESSED`` of its time anyway: what it may waste is the
-rest of one core, and nothing where there is less to do (ADR 19).
+Whoever wakes a thread pays for it: a client on a virtual machine with some 10 µs of its own processor each time, and
+then it waits until the server's processor is up. The pauses between the requests of many clients are hardly longer. So
+the loop turns on for ``PATIENCE`` after an answer, as the kernel does it for devices (busy polling) and KVM for
+processors (halt polling), but only while its thread has work for more than ``PRESSED`` of its time anyway: what it may
+waste is the rest of one core, and nothing where there is less to do (ADR 19).
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class PopularAnswers:
     def popularity(self, head: bytes, content: Content, now: float) -> Popularity:
         """That of an answer in the second of ``now`` (Unix seconds)."""
         if not self._second <= now < self._second + 1:
-            self.clear()
+            self._clear()
             self._second = math.floor(now)
         key = (head, id(content))
         if key not in self._known and len(self._known) >= MAX_KNOWN:
@@ -110,8 +110,12 @@ class PopularAnswers:
         files = popularity.files
         return files[client % len(files)] if files else None
 
-    def clear(self) -> None:
-        """End the second."""
+    def _end(self, second: int) -> None:
+        """End it, if the next one has not begun."""
+        if second == self._second:
+            self._clear()
+
+    def _clear(self) -> None:
         for one in self._known.values():
             one.end()
         self._known.clear()
@@ -128,7 +132,7 @@ class PopularAnswers:
         except OSError:
             return
         if not self._files:  # perhaps nobody asks for anything in the next second
-            asyncio.get_running_loop().call_later(self._second + 1 - now, self.clear)
+            asyncio.get_running_loop().call_later(self._second + 1 - now, self._end, self._second)
         self._files += 1
         self._bytes += length
         popularity.files.append(file)
