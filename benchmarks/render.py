@@ -64,8 +64,8 @@ def _promises(results: Mapping[str, Result]) -> Iterator[str]:
         yield "## What was promised\n"
         yield (
             "What is promised of requests is promised of their number. Beside it stands how the processor's time per "
-            "request compares, which the load generator does not limit (for handlers without that of their Valkey; with "
-            "what Lightfast spends on looking for requests instead of sleeping where it is under pressure).\n"
+            "request compares, which the load generator does not limit: for handlers without that of their Valkey, for "
+            "Lightfast with what it spends on looking for requests instead of sleeping.\n"
         )
         rows = [[one.what, one.figure, one.target, "yes" if one.met else "**no**", one.by_cpu] for one in found]
         yield table(["Lightfast against", "figure", "target", "met", "by CPU per request"], rows)
