@@ -32,7 +32,7 @@ def all_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def files(server: Any) -> int:
     """How many files of memory it has."""
-    return answers_of(server._server.config).popular._files
+    return answers_of(server._server.config).popular._file_count
 
 
 def make_popular(server: Any, client: httpx2.Client, content: bytes) -> None:

@@ -1,85 +1,110 @@
-"""Whether the loop looks for the next request instead of sleeping."""
+"""Whether the loop polls for the next request or sleeps."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
-from tests.support import until
 from uvicorn.server import ServerState
 
-from lightfast.web import busy_polling
-from lightfast.web.busy_polling import WINDOW, BusyPolling
-
-LONG = 5 * WINDOW
+from lightfast.web.busy_polling import PATIENCE, PRESSED, WINDOW, BusyPolling
 
 
-def work(seconds: float) -> None:
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
+class Thread:
+    """One whose clocks are moved by hand, and the server that it runs."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.used = 10.0
+        self.server = ServerState()
+        self.polling = BusyPolling(lambda: self.now, lambda: self.used)
+
+    def work(self, seconds: float) -> None:
+        self.now += seconds
+        self.used += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def answer(self) -> None:
+        self.server.total_requests += 1
+        if not self.polling.is_polling:
+            self.polling.after_answer(asyncio.get_running_loop(), self.server)
+
+    async def poll(self, seconds: float) -> None:
+        """One turn of the loop, and what it takes."""
+        self.work(seconds)
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
-def server() -> ServerState:
-    return ServerState()
+async def pressed() -> Thread:
+    thread = Thread()
+    thread.work(WINDOW)
+    thread.answer()
+    assert thread.polling.is_polling
+    return thread
 
 
-def answer(polling: BusyPolling, server: ServerState) -> None:
-    server.total_requests += 1
-    if not polling.is_turning:
-        polling.consider(asyncio.get_running_loop(), server)
+async def test_it_polls_until_nothing_has_come_for_a_while(pressed: Thread) -> None:
+    await pressed.poll(0)
+    await pressed.poll(PATIENCE * 0.9)
+    assert pressed.polling.is_polling
+    await pressed.poll(PATIENCE * 0.2)
+    assert not pressed.polling.is_polling
 
 
-async def be_pressed(polling: BusyPolling, server: ServerState) -> None:
-    """Work without a pause, which a machine that does other things may not allow at once."""
-
-    def is_pressed() -> bool:
-        answer(polling, server)
-        work(LONG)
-        answer(polling, server)
-        return polling.is_turning
-
-    await until(is_pressed)
+async def test_an_answer_prolongs_it(pressed: Thread) -> None:
+    for _ in range(100):
+        pressed.answer()
+        await pressed.poll(PATIENCE * 0.9)
+        assert pressed.polling.is_polling
 
 
-async def test_a_loop_that_works_turns_until_nothing_has_come_for_a_while(server: ServerState) -> None:
-    polling = BusyPolling()
-    await be_pressed(polling, server)
-    turns = 0
-    while polling.is_turning:
-        turns += 1
-        await asyncio.sleep(0)
-        assert turns < 100_000
-    assert turns > 1
+async def test_it_polls_again_with_the_next_answer(pressed: Thread) -> None:
+    await pressed.poll(0)
+    await pressed.poll(2 * PATIENCE)
+    assert not pressed.polling.is_polling
+    pressed.answer()
+    assert pressed.polling.is_polling
 
 
-async def test_what_is_answered_prolongs_it(server: ServerState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy_polling, "PATIENCE", 0.5)
-    monkeypatch.setattr(busy_polling, "PRESSED", 0.1)  # other tests may have most of the processor
-    polling = BusyPolling()
-    await be_pressed(polling, server)
-    end = time.perf_counter() + 1
-    while time.perf_counter() < end:
-        work(0.01)
-        answer(polling, server)
-        await asyncio.sleep(0)
-        assert polling.is_turning
+@pytest.mark.parametrize(("share", "polls"), [(PRESSED - 0.05, False), (PRESSED + 0.05, True)])
+async def test_a_thread_polls_that_has_much_to_do(share: float, polls: bool) -> None:
+    thread = Thread()
+    for _ in range(10):
+        thread.work(share * WINDOW / 10)
+        thread.sleep((1 - share) * WINDOW / 10)
+        thread.answer()
+    thread.sleep(1e-9)
+    thread.answer()
+    assert thread.polling.is_polling == polls
 
 
-async def test_a_loop_that_mostly_sleeps_does_not_turn(server: ServerState) -> None:
-    polling = BusyPolling()
-    await be_pressed(polling, server)
-    await until(lambda: not polling.is_turning)
-    for _ in range(5):
-        await asyncio.sleep(LONG)
-        answer(polling, server)
-        assert not polling.is_turning
+async def test_less_than_a_window_tells_nothing() -> None:
+    thread = Thread()
+    thread.work(WINDOW * 0.9)
+    thread.answer()
+    assert not thread.polling.is_polling
 
 
-async def test_turning_does_not_count_as_work(server: ServerState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(busy_polling, "PATIENCE", 3600)
-    polling = BusyPolling()
-    await be_pressed(polling, server)
-    await until(lambda: not polling.is_turning)
+async def test_polling_in_vain_is_no_work(pressed: Thread) -> None:
+    """A quarter of the time at most: then what is left is not pressing any more, and the next answer is slept for."""
+    await pressed.poll(0)
+    for _ in range(round(WINDOW / PATIENCE)):
+        pressed.work(PATIENCE * 0.4)
+        pressed.answer()
+        await pressed.poll(0)
+        await pressed.poll(PATIENCE * 0.8)
+    assert not pressed.polling.is_polling
+    pressed.answer()
+    assert not pressed.polling.is_polling
+
+
+async def test_it_ends_with_the_window_if_nothing_comes(pressed: Thread) -> None:
+    await pressed.poll(0)
+    pressed.sleep(WINDOW)
+    await pressed.poll(0)
+    assert not pressed.polling.is_polling
+    pressed.answer()
+    assert not pressed.polling.is_polling

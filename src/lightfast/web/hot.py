@@ -236,8 +236,8 @@ class HotProtocol(Protocol):
             reads.unchanged_hits += 1
         self.server_state.total_requests += 1
         self._hits += 1
-        if not self._polling.is_turning:
-            self._polling.consider(self.loop, self.server_state)
+        if not self._polling.is_polling:
+            self._polling.after_answer(self.loop, self.server_state)
         if self._answers.hit_log is not None:
             self._answers.hit_log.add(now, shortcut.method, shortcut.target, shortcut.status, sent, self.client)
 
@@ -283,7 +283,7 @@ class HotProtocol(Protocol):
             head=head,
             method=method,
             target=target,
-            popularity=answers.popular.popularity(head, entry.content, now) if is_large else None,
+            popularity=answers.popular.of(head, entry.content, now) if is_large else None,
         )
         answers.remember_alike(line, plain, shortcut)
         return shortcut
@@ -314,19 +314,17 @@ class HotProtocol(Protocol):
         return int.from_bytes(fcntl.ioctl(self._socket, queue, bytes(4)), sys.byteorder)
 
     def _send(self, popularity: Popularity, content: Content, now: float) -> None:
-        """Send a head and ``content`` past the transport, as much as the socket takes; the rest through it."""
-        self._content = id(content)
+        """Send the head of ``popularity`` and ``content`` past the transport, as much as the socket takes; the rest
+        through it."""
+        self._sending(content)
         head = popularity.head
         if self._socket is None or self.transport.get_write_buffer_size():
             # What is sent past the transport would overtake what waits in it.
             self.transport.writelines((head, content))
             return
-        file = None
-        if self._is_near:
-            descriptor = self._socket.fileno()
-            file = self._answers.popular.to_send(popularity, content, now, descriptor)
+        file = self._answers.popular.to_send(popularity, content, now) if self._is_near else None
         try:
-            sent = self._socket.sendmsg((head, content)) if file is None else file.send(descriptor)
+            sent = self._socket.sendmsg((head, content)) if file is None else file.send(self._socket)
         except BlockingIOError:
             sent = 0
         except OSError:
