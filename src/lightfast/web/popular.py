@@ -26,7 +26,7 @@ one file for all, both processors wait for each other's count."""
 PART = 1024 * 1024
 """Bytes of an answer that its file has at most: as much as a near client's socket takes at once."""
 
-MOST_FILES_OF_ONE = 8
+MOST_FILES_OF_ONE = 4
 MOST_BYTES_OF_ONE = 512 * 1024
 """Bounds of the files of one answer together: a processor's cache has to hold them."""
 
