@@ -255,7 +255,7 @@ class Recorder:
             assert not working.done() or working.result()
             ending.result()
         finally:
-            # The client of Redis sends with wait_for, which may lose a cancellation in Python 3.11 (CPython issue 86296).
+            # The client of Redis sends with wait_for, which may lose a cancellation in Python 3.11 (CPython #86296).
             while left := [task for task in tasks if not task.done()]:
                 for task in left:
                     task.cancel()
