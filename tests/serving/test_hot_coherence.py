@@ -46,20 +46,6 @@ def test_a_write_is_in_the_next_answer(start_lightfast: Start, picture: Paint, s
         assert client.get("/images/a").status_code == 404
 
 
-@pytest.mark.parametrize("url", ["/images/a", "/images/a?w=16", "/placeholders/16x16.png"])
-def test_the_second_request_is_hot_wherever_the_first_was_answered_from(
-    start_here: Start, picture: Paint, url: str
-) -> None:
-    with start_here().client() as client:
-        client.put("/images/a", content=picture())
-        warm(client, "/images/a")  # the second of its Last-Modified is over
-    with start_here(warm=False).client() as client:
-        first, second = client.get(url), client.get(url)
-    assert "hit" not in first.headers["cache-status"]
-    assert second.headers["server-timing"] == "hot"
-    assert second.content == first.content
-
-
 def test_a_change_by_another_process_arrives(start_lightfast: Start, picture: Paint, store: dict[str, str]) -> None:
     ours, theirs = start_lightfast(log="off", **store), start_lightfast(log="off", **store)
     with ours.client() as client, theirs.client() as other:

@@ -292,13 +292,6 @@ async def test_a_change_wins_over_what_a_question_had_to_read(store, tier):
     assert (await tier.find("id")).content == b"new"
 
 
-async def test_getting_an_answer_ready_is_no_use_of_the_copy(store, tier):
-    await put(store, b"once")
-    await tier.find("id")
-    assert tier.trusted("id") is not None
-    assert not tier.memory.slot("id").visited  # a picture that is asked for once has to go first
-
-
 async def test_a_large_copy_moves_to_pages_of_its_own(store, tier):
     await put(store, b"large" * 10_000)
     await tier.find("id")

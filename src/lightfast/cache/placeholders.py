@@ -58,8 +58,8 @@ class Placeholders:
         return replace(found, outcome=replace(found.outcome, collapsed=joined))
 
     def kept(self, wanted: Placeholder) -> Entry | None:
-        """What memory has. Does not count as a use."""
-        return self.memory.peek(key_of(wanted))
+        """What memory has."""
+        return self.memory.get(key_of(wanted))
 
     async def close(self) -> None:
         await self._flights.close()

@@ -147,8 +147,8 @@ class TieredCache:
         return await self._reverify(entry), Forward.STALE
 
     def trusted(self, key: str) -> Entry | None:
-        """What memory has under ``key``, if it may be served without asking the store. Does not count as a use."""
-        entry = self.memory.peek(key)
+        """What memory has under ``key``, if it may be served without asking the store."""
+        entry = self.memory.get(key)
         if entry is None or entry.epoch != self.link.trusted_epoch or entry.meta.is_expired(self._clock()):
             return None
         return entry

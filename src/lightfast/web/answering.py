@@ -133,8 +133,9 @@ class ReadingEndpoint(Generic[Asked]):
 
         more, problem_headers = self._headers(exchange)
         answer = await self._answering.answer(read(), more, problem_headers, exchange)
-        if answer is not None and asked is not None and "lightfast.hot" in exchange.scope:
-            self._prepare(exchange.scope, asked, answer, more)
+        if answer is None or asked is None or answer.tier is not Tier.MEMORY or "lightfast.hot" not in exchange.scope:
+            return
+        self._prepare(exchange.scope, asked, answer, more)
 
     def _headers(self, exchange: Exchange) -> tuple[Headers, Headers]:
         """What goes with every answer, and with every problem; told before the request is known to be right."""
