@@ -232,6 +232,8 @@ def test_what_is_asked_for_is_kept(width: int, height: int, w: int, h: int, fit:
 @given(SIDES, SIDES, st.integers(1, 3000), st.sampled_from(Fit))
 @example(8192, 128, 135, Fit.CLIP)
 @example(1920, 768, 101, Fit.FILL)
+@example(6, 1, 16, Fit.MIN)
+@example(18, 7, 9, Fit.FILLMAX)
 def test_one_side_comes_as_it_was_asked_for(width: int, height: int, side: int, fit: Fit) -> None:
     """A page relies on it: the descriptors of a ``srcset`` say so."""
     wide = output_size(Size(width, height), Variant(width=side, fit=fit))

@@ -258,7 +258,7 @@ def _fit(size: Size, variant: Variant) -> tuple[Size, Box, Box]:
         case Fit.SCALE:
             scaled = box
         case Fit.MIN:
-            box = _times(box, min(1.0, _inside(box, size)))
+            box = _times(box, min(1.0, _share(box, size, variant)))
             scaled = _cover(size, box)
         case Fit.CROP:
             scaled = _cover(size, box)
@@ -287,24 +287,25 @@ def _asked(size: Size, variant: Variant) -> Size | None:
     width = None if variant.width is None else _without_pad(_length(variant.width, size.width), variant.pad)
     height = None if variant.height is None else _without_pad(_length(variant.height, size.height), variant.pad)
     cropped, shaped = variant.fit is Fit.CROP, variant.fit in (Fit.CROP, Fit.FILL)
-    aspect = variant.aspect if shaped and variant.aspect else size.width / size.height
+    # Multiplied before divided, so that a half of a pixel is one in both directions.
+    across, down = (variant.aspect, 1) if shaped and variant.aspect else size
     if width is not None and height is not None:
         return Size(width, height)
     if width is not None:
-        height = _whole(width / aspect)
+        height = _whole(width * down / across)
         return Size(width, _between(height, variant.min_height, variant.max_height) if cropped else height)
     if height is not None:
-        width = _whole(height * aspect)
+        width = _whole(height * across / down)
         return Size(_between(width, variant.min_width, variant.max_width) if cropped else width, height)
     if variant.fit is Fit.FILL:
-        widest = max(size.width, size.height * aspect)
-        return Size(_whole(widest), _whole(widest / aspect))
+        widest = max(size.width, size.height * across / down)
+        return Size(_whole(widest), _whole(widest * down / across))
     if not cropped:
         return None
-    widest = min(size.width, size.height * aspect)
+    widest = min(size.width, size.height * across / down)
     return Size(
         _between(_whole(widest), variant.min_width, variant.max_width),
-        _between(_whole(widest / aspect), variant.min_height, variant.max_height),
+        _between(_whole(widest * down / across), variant.min_height, variant.max_height),
     )
 
 
