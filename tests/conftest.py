@@ -33,14 +33,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-ALONE = ("faults", "browser")
+OWN_CORE = ("faults", "browser")
 """Folders of tests that depend on how the machine keeps time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name in ALONE:
-            item.add_marker("alone")
+        if item.path.parent.name in OWN_CORE and not item.get_closest_marker("alone"):
+            item.add_marker("own_core")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where such tests run side by side, each process and the servers it starts keep to a core of their own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and session.config.getoption("markexpr").startswith("own_core"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(scope="session", autouse=True)

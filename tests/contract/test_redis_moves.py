@@ -17,7 +17,7 @@ from lightfast.errors import StoreUnavailable
 from lightfast.model import Draft
 from lightfast.stores.redis import RedisStore
 
-pytestmark = pytest.mark.alone  # a replica has a second to say that it follows
+pytestmark = pytest.mark.own_core  # a replica has a second to say that it follows
 
 SLOT = key_slot(b"{moving}")
 PREFIX = "{moving}image:"

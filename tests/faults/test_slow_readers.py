@@ -26,6 +26,8 @@ _spec.loader.exec_module(serving)
 start_lightfast = serving.start_lightfast
 picture = serving.picture
 
+pytestmark = pytest.mark.alone  # a thousand clients and their server take two cores
+
 MIB = 1024 * 1024
 PATIENCE = 20
 REQUEST = b"GET /images/%b HTTP/1.1\r\nHost: x\r\nUser-Agent: slow\r\n\r\n"

@@ -193,7 +193,7 @@ def stampede(
         return answers
 
 
-@pytest.mark.alone
+@pytest.mark.own_core
 @pytest.mark.parametrize("form", ["hash", "json"])
 @pytest.mark.parametrize("leaving", [0, 100])
 def test_five_hundred_cold_requests_are_one_store_read(
@@ -218,7 +218,7 @@ def test_five_hundred_cold_requests_are_one_store_read(
 @pytest.mark.parametrize(
     ("method", "tag", "status"), [("GET", "current", 304), ("GET", "another", 200), ("HEAD", "another", 200)]
 )
-@pytest.mark.alone
+@pytest.mark.own_core
 def test_five_hundred_cold_questions_for_a_record_that_has_to_be_read_whole_read_it_once(
     method: str, tag: str, status: int, start_lightfast: Start, valkey: Any, picture: Paint
 ) -> None:
@@ -237,7 +237,7 @@ def test_five_hundred_cold_questions_for_a_record_that_has_to_be_read_whole_read
         assert calls(valkey)["get"] == 1
 
 
-@pytest.mark.alone
+@pytest.mark.own_core
 async def test_a_cancelled_leader_takes_nobody_down(valkey: Any, picture: Paint) -> None:
     async with Lightfast(valkey.url, previews=False) as images:
         await images.put(picture(), id="a")
@@ -255,7 +255,7 @@ async def test_a_cancelled_leader_takes_nobody_down(valkey: Any, picture: Paint)
         assert calls(valkey) == ONE_READ
 
 
-@pytest.mark.alone
+@pytest.mark.own_core
 def test_five_hundred_requests_for_a_missing_image_are_one_store_read(
     start_lightfast: Start, valkey: Any, picture: Paint
 ) -> None:

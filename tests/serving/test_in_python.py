@@ -28,7 +28,7 @@ from lightfast import (
     UnsupportedMediaType,
 )
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.own_core
 
 Paint = Callable[..., bytes]
 

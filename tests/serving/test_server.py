@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from tests.support import free_port, wait_until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.own_core
 
 LIGHTFAST = Path(sys.executable).parent / "lightfast"
 PATIENCE = 20

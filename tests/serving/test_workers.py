@@ -15,7 +15,7 @@ import psutil
 import pytest
 from tests.support import wait_until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.own_core
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
@@ -141,6 +141,7 @@ def test_a_killed_worker_is_replaced_and_the_numbers_never_fall(start_lightfast:
     assert wait_until(lambda: total_requests(server) == 45)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_reload_fails_no_request(start_lightfast: Start, content: bytes, workers: int) -> None:
     server = start_lightfast(workers=str(workers), log="off")
