@@ -234,6 +234,7 @@ def test_what_is_asked_for_is_kept(width: int, height: int, w: int, h: int, fit:
 @example(1920, 768, 101, Fit.FILL)
 @example(6, 1, 16, Fit.MIN)
 @example(18, 7, 9, Fit.FILLMAX)
+@example(800, 600, 82, Fit.FILL)
 def test_one_side_comes_as_it_was_asked_for(width: int, height: int, side: int, fit: Fit) -> None:
     """A page relies on it: the descriptors of a ``srcset`` say so."""
     wide = output_size(Size(width, height), Variant(width=side, fit=fit))
@@ -242,6 +243,11 @@ def test_one_side_comes_as_it_was_asked_for(width: int, height: int, side: int, 
     assert wide is not None
     assert wide.width == expected
     assert high == (wide.height, wide.width)
+    if fit in (Fit.CLIP, Fit.MAX, Fit.MIN):
+        assert wide.height <= height
+    if fit is Fit.FILL or (fit is Fit.FILLMAX and side <= width):
+        plan = make_plan(Size(width, height), Variant(width=side, fit=fit))
+        assert plan.window.size == plan.output, "there is nothing to fill"
 
 
 @given(st.booleans(), st.integers(0, 3), st.integers(1, 60), st.integers(1, 60), st.data())

@@ -34,7 +34,7 @@ pyvips.block_untrusted_set(True)
 # libvips warns of every oddity of a source, and whoever sends them decides how many there are.
 logging.getLogger("pyvips").setLevel(logging.ERROR)
 
-_REVISION = 2
+_REVISION = 3
 """Of what is made here from the same source and variant by the same libraries."""
 
 _SAME: Mapping[str, Format] = {media_type: it for it, media_type in MEDIA_TYPES.items() if it is not Format.PJPG}

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import NamedTuple
 
 from lightfast.errors import InvalidRequest
@@ -252,13 +253,13 @@ def _fit(size: Size, variant: Variant) -> tuple[Size, Box, Box]:
     box = asked or size
     match variant.fit:
         case Fit.CLIP | Fit.MAX | Fit.FILLMAX:
-            scaled = _times(size, min(1.0, _share(size, box, variant)))
+            scaled = _times(size, min(Fraction(1), _share(size, box, variant)))
         case Fit.FILL:
             scaled = _times(size, _share(size, box, variant))
         case Fit.SCALE:
             scaled = box
         case Fit.MIN:
-            box = _times(box, min(1.0, _share(box, size, variant)))
+            box = _times(box, min(Fraction(1), _share(box, size, variant)))
             scaled = _cover(size, box)
         case Fit.CROP:
             scaled = _cover(size, box)
@@ -271,14 +272,14 @@ def _fit(size: Size, variant: Variant) -> tuple[Size, Box, Box]:
     return scaled, window, Box(left + pad, top + pad, frame.width + 2 * pad, frame.height + 2 * pad)
 
 
-def _share(size: Size, box: Size, variant: Variant) -> float:
+def _share(size: Size, box: Size, variant: Variant) -> Fraction:
     """By what ``size`` is multiplied for ``box``. A side that only follows from the other one, and so was rounded, does
     not count: the width of a wide picture would no longer be the one that was asked for."""
     shaped = variant.fit is Fit.FILL and variant.aspect is not None
     if variant.height is None and variant.width is not None and not shaped:
-        return box.width / size.width
+        return Fraction(box.width, size.width)
     if variant.width is None and variant.height is not None and not shaped:
-        return box.height / size.height
+        return Fraction(box.height, size.height)
     return _inside(size, box)
 
 
@@ -287,7 +288,7 @@ def _asked(size: Size, variant: Variant) -> Size | None:
     width = None if variant.width is None else _without_pad(_length(variant.width, size.width), variant.pad)
     height = None if variant.height is None else _without_pad(_length(variant.height, size.height), variant.pad)
     cropped, shaped = variant.fit is Fit.CROP, variant.fit in (Fit.CROP, Fit.FILL)
-    # Multiplied before divided, so that a half of a pixel is one in both directions.
+    # Multiplied first: the quotient of two floats may lose an exact half.
     across, down = (variant.aspect, 1) if shaped and variant.aspect else size
     if width is not None and height is not None:
         return Size(width, height)
@@ -335,7 +336,7 @@ def _without_pad(length: int, pad: int) -> int:
     return length - 2 * pad
 
 
-def _whole(length: float) -> int:
+def _whole(length: float | Fraction) -> int:
     return max(1, math.floor(length + 0.5))
 
 
@@ -349,18 +350,18 @@ def _between(length: int, least: int | None, most: int | None) -> int:
     return length if least is None else max(length, least)
 
 
-def _inside(size: Size, box: Size) -> float:
+def _inside(size: Size, box: Size) -> Fraction:
     """By what ``size`` is multiplied to lie within ``box`` and touch it."""
-    return min(box.width / size.width, box.height / size.height)
+    return min(Fraction(box.width, size.width), Fraction(box.height, size.height))
 
 
 def _cover(size: Size, box: Size) -> Size:
-    share = max(box.width / size.width, box.height / size.height)
+    share = max(Fraction(box.width, size.width), Fraction(box.height, size.height))
     scaled = _times(size, share)
     return Size(max(scaled.width, box.width), max(scaled.height, box.height))
 
 
-def _times(size: Size, share: float) -> Size:
+def _times(size: Size, share: float | Fraction) -> Size:
     return Size(_whole(size.width * share), _whole(size.height * share))
 
 
