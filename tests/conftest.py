@@ -43,10 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("own_core")
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
+def pytest_sessionstart() -> None:
     """Where such tests run side by side, each process and the servers it starts keep to a core of their own."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if worker and session.config.getoption("markexpr").startswith("own_core"):
+    if worker and os.environ.get("LIGHTFAST_TEST_OWN_CORES"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
@@ -57,7 +57,7 @@ def _hypothesis_is_ready() -> None:
     machine that takes more than the second after which its health check calls the test's own data slow."""
 
     @given(st.text())
-    @settings(max_examples=1, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     def draw(_: str) -> None: ...
 
     draw()

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-pytestmark = pytest.mark.own_core
+pytestmark = pytest.mark.alone
 
 Paint = Callable[..., bytes]
 Start = Callable[..., Any]
